@@ -21,12 +21,13 @@ from typing import Annotated
 
 import numpy as np
 import typer
+import yaml
 from numpy.typing import NDArray
 
 from benchmarks.intervals import FEW_SHOT, share
 from orchestrator.core.gates import Gates
 from orchestrator.core.row_measures import RowMeasures
-from orchestrator.evaluation.score_intervals import SEED_SD
+from orchestrator.evaluation.seed_noise import assumed_seed_sd
 from orchestrator.promotion.paired import decide, slice_gate
 from orchestrator.replay.table_file import read_table
 from orchestrator.statistics.paired import mcnemar, mcnemar_power
@@ -43,12 +44,13 @@ class Recorded:
         correct_kn: whether each trial classifies each row rightly, one trial per configuration.
         references_n: true class of each row.
         replicates: right and wrong rows of each configuration with several seeds, shape (s, n) each.
+        training_rows: rows on which each trial was trained.
     """
 
     def __init__(self, table: Path) -> None:
-        groups = [
-            [rows for trial in group if (rows := trial.test_rows)] for group in read_table(table).configurations()
-        ]
+        recorded = read_table(table)
+        self.training_rows: int = yaml.safe_load(recorded.spec_text)["data"]["train"]
+        groups = [[rows for trial in group if (rows := trial.test_rows)] for group in recorded.configurations()]
         groups = [group for group in groups if group]
         self.references_n: IntArray = np.array(groups[0][0].references)
         right = [np.array([np.array(rows.predictions) == self.references_n for rows in group]) for group in groups]
@@ -140,16 +142,19 @@ def main(
     resamplings: Annotated[int, typer.Option(help="pairs of each line")] = 4000,
     rows: Annotated[int, typer.Option(help="test rows")] = 1000,
     discordance: Annotated[float, typer.Option(help="share of discordant rows; 0: as recorded")] = 0.1,
-    seed_sd: Annotated[float, typer.Option(help="standard deviation of accuracy between seeds")] = SEED_SD,
+    seed_sd: Annotated[
+        float | None, typer.Option(help="standard deviation of accuracy between seeds; the default of promote")
+    ] = None,
     seed: Annotated[int, typer.Option(help="seed of all draws")] = 0,
     table: Annotated[Path, typer.Option(help="recorded trials with test rows")] = FEW_SHOT,
 ) -> None:
     """Resample, and print the shares with 95 % binomial intervals."""
     started, recorded = time.monotonic(), Recorded(table)
+    seed_sd = assumed_seed_sd(recorded.training_rows) if seed_sd is None else seed_sd
     apart = [float((a != b).mean()) for a, b in itertools.combinations(recorded.correct_kn, 2)]
     print(
         f"{table.stem}: {len(recorded.correct_kn)} configurations, {len(recorded.references_n):,} test rows; "
-        f"discordant rows of two trials {min(apart):.1%} to {max(apart):.1%}; noise between seeds {seed_sd:g}\n"
+        f"discordant rows of two trials {min(apart):.1%} to {max(apart):.1%}; noise between seeds {seed_sd:.2g}\n"
         f"{resamplings:,} resamplings, {rows:,} rows, {discordance or 'recorded'} discordant, level {ALPHA:g}"
     )
     for name, gain, sds in (

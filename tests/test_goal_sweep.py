@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from orchestrator.core.errors import UserError
@@ -70,6 +71,35 @@ def test_sweep_without_trials_within_constraints_says_so(swept: SweepResult) -> 
     assert sentence.startswith("NO trial keeps val/accuracy ≥ 1.1: trial ")
     tags = trial_tags(swept.records[0], swept.sweep, replace(description(), metric=within))
     assert tags["within_constraints"] == "no"
+
+
+@pytest.mark.parametrize("engine", ["packed", "solo"])
+def test_metrics_of_the_end_are_searched(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
+    shift = {"text": ["a poor film", "a great plot", "sad music"], "label": ["negative", "positive", "negative"]}
+    pd.DataFrame(shift).to_csv(tmp_path / "other.csv")
+    overrides = (
+        "data.shift={other: ./other.csv}",
+        "search.metrics=[val/loss, shift/other/loss]",
+        "search.constraints={forgetting/similarity: {max: 0.5}}",
+        f"resources.engine={engine}",
+    )
+    spec = read_spec(file_without(tmp_path, "sampler", "early_stopping"), overrides)
+    swept = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
+    metric = metric_of(swept.sweep)
+    for record in swept.records:
+        known = record.reported_at_best(metric)
+        assert {"val/loss", "shift/other/loss", "forgetting/similarity"} <= known.keys()
+        assert record.violation(metric) == max(0.0, known["forgetting/similarity"] - 0.5)
+    assert front(swept.records, metric)
+
+
+def test_unknown_forgetting_is_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    spec = read_spec(tiny_sweep(tmp_path), ("search.constraints={forgetting/loss: {max: 0.5}}",))
+    with pytest.raises(UserError, match="forgetting/similarity is measured for this base model, got forgetting/loss"):
+        run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
 
 
 def test_changed_constraint_is_another_sweep(swept: SweepResult, monkeypatch: pytest.MonkeyPatch) -> None:

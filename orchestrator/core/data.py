@@ -75,6 +75,7 @@ class DataPlan:
         classes: class names in the order of their ids, found in the data; empty: the objective states them, or they
             are not known before the rows are read.
         general: general text, on which forgetting is measured; None: it is not measured.
+        chat_template: the text of a chat template in Jinja; None: the tokenizer's own, in a task with conversations.
     """
 
     source: Source
@@ -93,6 +94,7 @@ class DataPlan:
     repeats: int = 1
     equal_folds: bool = False
     classes: tuple[str, ...] = ()
+    chat_template: str | None = None
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -123,6 +125,7 @@ class DataSummary:
         longest: number of characters of the longest text by split.
         warnings: warnings for the user, one sentence each.
         split_rule: version of the split rule.
+        turns: number of training conversations by their number of assistant turns; empty in other tasks.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -135,6 +138,7 @@ class DataSummary:
     split_rule: int = 1
     classes: tuple[str, ...] = ()
     class_order: str = ""
+    turns: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -67,6 +67,12 @@ class Goal(Metric):
         return sum(excess for excess in excesses if excess > 0)
 
 
+def names_of(metric: Metric) -> frozenset[str]:
+    """Return the names of the metrics of a goal and of its constraints."""
+    constrained = (each.name for each in metric.constraints) if isinstance(metric, Goal) else ()
+    return frozenset({*(each.name for each in metric.metrics), *constrained})
+
+
 def goal(metric: Metric, also: Iterable[Metric] = (), constraints: Iterable[Constraint] = ()) -> Metric:
     """Return a goal, or the metric itself if nothing is added to it."""
     also, constraints = tuple(also), tuple(constraints)

@@ -8,6 +8,7 @@ from typing import Any, Self
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.function import FunctionPlan
+from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
 from orchestrator.core.timetable import Timetable
@@ -57,7 +58,9 @@ class EnginePlan:
         searched: names of the searched settings.
         sweep_key: identifies the sweep in its checkpoints; empty: no sweep.
         record: whether each trial's best checkpoint is measured on the test split for trial tables.
+        forgetting: whether each trial's best checkpoint is measured on the general text when the trial ends.
         function: the function that trains a trial; None: an objective of the other engines.
+        generation: how answers are written and measured; None: the task writes no text.
     """
 
     objective: str
@@ -80,7 +83,9 @@ class EnginePlan:
     searched: tuple[str, ...] = ()
     sweep_key: str = ""
     record: bool = False
+    forgetting: bool = False
     function: FunctionPlan | None = None
+    generation: GenerationPlan | None = None
 
     @property
     def timetable(self) -> Timetable:
@@ -105,4 +110,6 @@ class EnginePlan:
                 values[name] = kind(values[name])
         if values.get("function") is not None:
             values["function"] = FunctionPlan.from_json(values["function"])
+        if values.get("generation") is not None:
+            values["generation"] = GenerationPlan.from_json(values["generation"])
         return cls(**values)

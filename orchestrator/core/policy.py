@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName
 
@@ -63,6 +64,7 @@ class StoppingPolicy:
         metric: the metric compared at rungs; None: the searched metric.
         patience: number of consecutive reports with rising validation loss and falling training loss after which the
             overfitting exit ends a trial; None: no overfitting exit.
+        limits: ranges of reported metrics; a trial ends at the first report outside of one, from ``grace_samples`` on.
     """
 
     rule: StoppingName = StoppingName.ASHA
@@ -72,6 +74,7 @@ class StoppingPolicy:
     cohort: int | None = None
     patience: int | None = 2
     metric: Metric | None = None
+    limits: tuple[Constraint, ...] = ()
 
 
 class Until(enum.StrEnum):

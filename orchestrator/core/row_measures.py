@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,8 @@ class RowMeasures:
         tokens: input tokens of each row after truncation; empty if the measurement is not detailed.
         logits: logits of each row by class, rounded to 4 decimals; empty in a task without classes, or if the
             measurement is not detailed.
-        values: values of each row by metric, for metrics that are means over the rows.
+        scores: values of each row by name, from the objective's ``row_scores``. A metric of the same name is their
+            mean and increases with quality.
     """
 
     losses: tuple[float, ...]
@@ -26,27 +27,15 @@ class RowMeasures:
     references: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
     logits: tuple[tuple[float, ...], ...] = ()
-    values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the rows stored by ``dataclasses.asdict`` as JSON; missing keys have their default.
-
-        Raises:
-            KeyError, TypeError, AttributeError: the JSON has another form.
-        """
-        by_row = {name: tuple(values) for name, values in stored.items() if name not in {"logits", "values"}}
-        logits = tuple(tuple(row) for row in stored.get("logits", ()))
-        values = {name: tuple(each) for name, each in stored.get("values", {}).items()}
-        return cls(**by_row, logits=logits, values=values)
-
-    def share(self, metric: str) -> tuple[float, ...] | None:
-        """Return 1 for right and 0 for wrong rows, if the metric is the share of right rows; None for others."""
-        if metric == "accuracy" and self.references:
-            pairs = zip(self.predictions, self.references, strict=True)
-            return tuple(float(given == true) for given, true in pairs)
-        values = self.values.get(metric)
-        return values if values and {*values} <= {0.0, 1.0} else None
+    def from_json(cls, stored: Mapping[str, Any]) -> "RowMeasures":
+        """Return the rows stored by ``dataclasses.asdict``."""
+        values = {name: tuple(row) for name, row in stored.items() if name != "scores"}
+        logits = tuple(tuple(row) for row in values.pop("logits", ()))
+        scores = {name: tuple(row) for name, row in stored.get("scores", {}).items()}
+        return cls(**values, logits=logits, scores=scores)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

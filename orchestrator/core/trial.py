@@ -11,6 +11,8 @@ from orchestrator.core.space import ParamValue
 
 OVERFITTING = "overfitting: "
 """Prefix of the reason of a trial ended by the overfitting exit."""
+AT_END = ("shift/", "forgetting/")
+"""Prefixes of the metrics of the best checkpoint measured when a trial ends; later measurements do not change them."""
 OUT_OF_MEMORY = "out of memory: "
 """Prefix of the reason of a trial failed for lack of memory."""
 
@@ -188,9 +190,13 @@ class TrialRecord:
         return metric.violation(self.at_best(metric) if newest else {**self.final, **best.metrics}, math.inf)
 
     def reported_at_best(self, metric: Metric) -> Mapping[str, float]:
-        """Return the metrics reported at the best checkpoint; empty without one."""
+        """Return the search's metrics of the best checkpoint; empty without one.
+
+        They are those of its report, and those measured when the trial ended (``AT_END``).
+        """
         best = self.best(metric)
-        return {} if best is None else best.metrics
+        ended = {name: value for name, value in self.final.items() if name.startswith(AT_END)}
+        return {} if best is None else {**ended, **best.metrics}
 
     def at_best(self, metric: Metric) -> Mapping[str, float]:
         """Return the metrics of the best checkpoint; a later measurement replaces the reported value.

@@ -1,4 +1,4 @@
-"""Divergence exit and overfitting exit: pure functions of one trial's reports.
+"""Divergence exit, overfitting exit and limits: pure functions of one trial's reports.
 
 The stopping rules decide when to apply them.
 """
@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+from orchestrator.core.goal import Constraint
 from orchestrator.core.trial import Report
 
 _LOSSES = ("val/loss", "train/loss")
@@ -65,6 +66,20 @@ def overfitting(history: Sequence[Report], patience: int) -> str | None:
         f"validation loss rose {patience} report{'s' if patience > 1 else ''} in a row, {validation[0]:.4g} to "
         f"{validation[-1]:.4g}, while training loss fell from {train[0]:.4g} to {train[-1]:.4g}"
     )
+
+
+def outside(metrics: Mapping[str, float], limits: Sequence[Constraint]) -> str | None:
+    """Return the first limit that a report breaks, as a sentence, or None. A metric without a value breaks none.
+
+    Args:
+        metrics: metrics of the report.
+        limits: ranges of metrics.
+    """
+    for limit in limits:
+        value = metrics.get(limit.name)
+        if value is not None and limit.excess(value) > 0:
+            return f"{limit.name} is {value:.4g}, early_stopping.limits asks for {limit}"
+    return None
 
 
 def _smallest(history: Sequence[Report], name: str) -> float:

@@ -10,14 +10,14 @@ Both measures compare the model with and without the adapter on the same texts, 
 Shapes: R texts, T tokens, H hidden units, V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.core.errors import LoratoryError
+from orchestrator.core.errors import LoratoryError, UserError
 from orchestrator.objective.protocol import Head
 
 if TYPE_CHECKING:
@@ -45,6 +45,18 @@ class Behaviour:
 
     loss: float | None = None
     vectors: NDArray[np.float64] | None = None
+
+
+def check_names(names: Iterable[str], head: Head) -> None:
+    """Check that a model with this head has the metrics of forgetting which a search names.
+
+    Raises:
+        UserError: it has another one.
+    """
+    measured = LOSS if head is Head.CAUSAL_LM else DRIFT
+    for name in names:
+        if name.startswith(PREFIX) and name != measured:
+            raise UserError(f"search: {measured} is measured for this base model, got {name}")
 
 
 def behaviour(model: "torch.nn.Module", head: Head, texts: Sequence[Sequence[int]]) -> Behaviour:

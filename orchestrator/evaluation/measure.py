@@ -19,7 +19,7 @@ from orchestrator.evaluation.row_independence import (
 )
 from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.padding import IGNORED
-from orchestrator.objective.protocol import NOT_INPUTS, Example, MeansOfRows, Objective
+from orchestrator.objective.protocol import NOT_INPUTS, Example, Objective
 
 if TYPE_CHECKING:
     import torch
@@ -214,13 +214,11 @@ def _measurement(objective: Objective, losses_2R: "torch.Tensor", pairs: "Sequen
     metrics = metric_values(returned, objective.name, wanted=[*filter("loss".__ne__, objective.metrics)])
     losses_R, units_R = losses_2R.tolist()
     predictions, references = _class_ids(objective, pairs)
-    values = objective.row_values(pairs) if isinstance(objective, MeansOfRows) else {}
+    row_scores: Callable[[Sequence[_Pair]], Mapping[str, Sequence[float]]] | None
+    row_scores = getattr(objective, "row_scores", None)
+    scores = {} if row_scores is None else {name: tuple(values) for name, values in row_scores(pairs).items()}
     rows = RowMeasures(
-        losses=tuple(losses_R),
-        units=tuple(units_R),
-        predictions=predictions,
-        references=references,
-        values={name: tuple(map(float, each)) for name, each in values.items()},
+        losses=tuple(losses_R), units=tuple(units_R), predictions=predictions, references=references, scores=scores
     )
     return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=rows)
 

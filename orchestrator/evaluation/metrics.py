@@ -8,8 +8,9 @@
 | ``mcc`` | −1 to 1 | 0 if all rows have one true class, or all one predicted class |
 | ``auroc`` | 0 to 1 | mean over the classes with true rows and other rows, each against the rest; NaN without one |
 | ``brier`` | 0 to 2 | sum over all classes of the squared error of the probability, mean over the rows |
+| ``ece_15_l1`` | 0 to 1 | no effect; the expected calibration error of ``orchestrator.statistics.calibration`` |
 
-All are scikit-learn's functions. ``auroc`` and ``brier`` are NaN if a logit is NaN or infinite.
+All others are scikit-learn's functions. The last three are NaN if a logit is NaN or infinite.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,10 +30,11 @@ CLASSIFICATION: Mapping[str, Direction] = {
     "mcc": Direction.MAXIMIZE,
     "auroc": Direction.MAXIMIZE,
     "brier": Direction.MINIMIZE,
+    "ece_15_l1": Direction.MINIMIZE,
 }
 """The loss and all metrics of ``classification_metrics``, with their directions."""
 BASIC: Mapping[str, Direction] = {name: CLASSIFICATION[name] for name in ("loss", "accuracy", "macro_f1")}
-NEED_LOGITS = frozenset({"auroc", "brier"})
+NEED_LOGITS = frozenset({"auroc", "brier", "ece_15_l1"})
 """Metrics of probabilities: their predictions are logits by class, not class ids."""
 
 ClassLogits: TypeAlias = Sequence[float]
@@ -124,10 +126,24 @@ def _brier(true: list[int], probabilities_nc: "NDArray[np.float64]") -> float:
     return float(brier_score_loss(true, probabilities_nc, labels=labels, scale_by_half=False))
 
 
+def _calibration(true: list[int], probabilities_nc: "NDArray[np.float64]") -> float:
+    import numpy as np
+
+    from orchestrator.statistics.calibration import expected_calibration_error, top_label
+
+    if not np.isfinite(probabilities_nc).all():
+        return float("nan")
+    return expected_calibration_error(*top_label(probabilities_nc, np.array(true))).value
+
+
 _OF_IDS: Mapping[str, Callable[[list[int], list[int], int], float]] = {
     "accuracy": _accuracy,
     "macro_f1": _macro_f1,
     "weighted_f1": _weighted_f1,
     "mcc": _mcc,
 }
-_OF_LOGITS: "Mapping[str, Callable[[list[int], NDArray[np.float64]], float]]" = {"auroc": _auroc, "brier": _brier}
+_OF_LOGITS: "Mapping[str, Callable[[list[int], NDArray[np.float64]], float]]" = {
+    "auroc": _auroc,
+    "brier": _brier,
+    "ece_15_l1": _calibration,
+}

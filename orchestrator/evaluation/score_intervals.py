@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.seed_noise import FREEDOM, assumed_noise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
     from orchestrator.statistics.paired import PairedTest
     from orchestrator.statistics.ties import Ties
-
-SEED_SD = 0.005
-"""Assumed standard deviation of an accuracy between seeds, in [0, 1]."""
-SEED_ORIGIN = "five seeds in benchmarks/history/2026-11-26.md"
-"""The measurement of ``SEED_SD``."""
-SEED_FREEDOM = 4
-"""Degrees of freedom of ``SEED_SD``, pooled with the seeds of a confirmation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,34 +44,40 @@ class MetricInterval:
             return f"{rows} and of {self.seeds} seeds"
         if self.seed_sd is None:
             return f"{rows} alone (seed noise unknown)"
-        return f"{rows} and of one seed (standard deviation between seeds assumed: {self.seed_sd:g})"
+        return f"{rows} and of one seed (standard deviation between seeds assumed: {self.seed_sd:.2g})"
 
 
-def metric_intervals(metrics: Mapping[str, float], rows: RowMeasures) -> dict[str, MetricInterval]:
+def metric_intervals(
+    metrics: Mapping[str, float], rows: RowMeasures, training_rows: int | None
+) -> dict[str, MetricInterval]:
     """Return the 95 % interval of each metric that follows from the rows, by name.
 
-    These are ``accuracy`` and other shares of right rows (Wilson's interval with ``SEED_SD``), ``macro_f1``
-    (bootstrap), ``loss``, ``perplexity`` and other means of rows (Student's). Except for shares, they hold the noise of
-    the rows alone. A metric has no interval if its value is not the one
-    computed from the rows, for example because an objective defines it otherwise, or if the rows show no spread.
+    These are ``accuracy`` (Wilson's interval, with ``seed_noise.assumed_seed_sd``), ``macro_f1`` (bootstrap), ``loss``
+    and ``perplexity`` (Student's), and metrics with a value per row in ``rows.scores`` (Student's). All but the first
+    hold the noise of the rows alone. A metric has no interval if its value is not the one computed from the rows, for
+    example because an objective defines it otherwise, or if the rows show no spread.
 
     Args:
         metrics: values by name, without a split.
         rows: the rows of the same measurement.
+        training_rows: number of rows of the training; None: unknown.
     """
-    found = {name: _interval(name, value, rows) for name, value in metrics.items()}
+    found = {name: _interval(name, value, rows, training_rows) for name, value in metrics.items()}
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = None) -> MetricInterval | None:
+def seeds_interval(
+    name: str, seeds: Sequence[RowMeasures], training_rows: int | None, folds: int | None = None
+) -> MetricInterval | None:
     """Return the 95 % interval of the mean of a metric over trainings of one configuration with several seeds.
 
     It holds the noise of rows and seeds. The noise between seeds is that of the given seeds; for an accuracy it is
-    pooled with ``SEED_SD``.
+    pooled with the assumed one.
 
     Args:
-        name: ``accuracy``, ``macro_f1``, ``loss`` or a mean of rows, without a split.
+        name: ``accuracy``, ``macro_f1`` or ``loss``, without a split.
         seeds: the rows of each training, the same rows in the same order.
+        training_rows: number of rows of a training; None: unknown.
         folds: number of folds if the trainings have the training rows of different ones; the noise between seeds then
             holds that of the folds, and allows for the common training rows.
 
@@ -89,26 +89,24 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = 
         return None
     import numpy as np
 
-    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, prior_noise, with_seed_noise
+    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, with_seed_noise
     from orchestrator.statistics.row_metrics import macro_f1
 
     predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
-    shares = [share for each in seeds if (share := each.share(name)) is not None]
-    bounded = len(shares) == len(seeds) or name == "macro_f1"
-    if len(shares) == len(seeds):
-        score = accuracy_score(np.array(shares) == 1.0, prior_noise(SEED_SD, SEED_ORIGIN, SEED_FREEDOM))
+    if name == "accuracy" and references_n.size:
+        score = accuracy_score(predictions_sn == references_n, assumed_noise(training_rows, FREEDOM))
     elif name == "macro_f1" and references_n.size:
         score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
     elif name == "loss":
         score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
-    elif all(each.values.get(name) for each in seeds):
-        score = mean_score(np.array([each.values[name] for each in seeds]))
+    elif all(name in each.scores for each in seeds):
+        score = mean_score(np.array([each.scores[name] for each in seeds]))
     else:
         return None
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
     low, high = score.total.low, score.total.high
-    if bounded:
+    if name in {"accuracy", "macro_f1"}:
         low, high = max(0.0, low), min(1.0, high)
     if low == high:
         return None
@@ -122,20 +120,21 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = 
     )
 
 
-def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | None:
+def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | None) -> MetricInterval | None:
     import numpy as np
 
     from orchestrator.statistics.intervals import mean_interval
-    from orchestrator.statistics.noise import accuracy_score, prior_noise
+    from orchestrator.statistics.noise import accuracy_score
     from orchestrator.statistics.row_metrics import macro_f1_interval
 
     if len(rows.losses) < 2 or not math.isfinite(value):
         return None
     predictions_n, references_n = np.array(rows.predictions), np.array(rows.references)
-    classes, seed_sd, share = len(rows.predictions) > 0, None, rows.share(name)
-    if share is not None:
-        seed_sd = SEED_SD
-        interval = accuracy_score(np.array(share)[None, :] == 1.0, prior_noise(SEED_SD, SEED_ORIGIN)).total
+    classes, seed_sd = len(rows.predictions) > 0, None
+    if name == "accuracy" and classes:
+        noise = assumed_noise(training_rows)
+        seed_sd = noise.sd
+        interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
         limits = interval.value, max(0.0, interval.low), min(1.0, interval.high)
     elif name == "macro_f1" and classes:
         interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
@@ -145,8 +144,8 @@ def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | No
         limits = interval.value, interval.low, interval.high
         if name == "perplexity":
             limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
-    elif rows.values.get(name):
-        interval = mean_interval(np.array(rows.values[name]))
+    elif name in rows.scores:
+        interval = mean_interval(np.array(rows.scores[name]))
         limits = interval.value, interval.low, interval.high
     else:
         return None
@@ -159,8 +158,8 @@ def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | No
 def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     """Return the adapters that paired tests cannot tell apart from the best on the same rows.
 
-    Accuracies and other shares of right rows are compared by the exact McNemar test, losses and perplexities by
-    Student's paired test, macro-F1 by a paired bootstrap. The p-values are adjusted by Holm's method.
+    Accuracies are compared by the exact McNemar test, macro-F1 by a paired bootstrap, losses, perplexities and metrics
+    with a value per row by Student's paired test. The p-values are adjusted by Holm's method.
 
     Args:
         metric: name of the metric without a split.
@@ -180,21 +179,23 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     trials, classes = [*rows], len(each[0].references) > 0
     predictions_kn = np.array([measured.predictions for measured in each])
     references_n = np.array(each[0].references)
-    shares = [share for measured in each if (share := measured.share(metric)) is not None]
-    if len(shares) == len(each):
-        return accuracy_ties(trials, np.array(shares) == 1.0)
+    if metric == "accuracy" and classes:
+        return accuracy_ties(trials, predictions_kn == references_n)
     if metric in {"loss", "perplexity"}:
         gains_kn, units_n = -np.array([measured.losses for measured in each]), np.array(each[0].units)
-        best, tests = _loss_tests(gains_kn, units_n)
+        best, tests = _mean_tests(gains_kn, units_n)
     elif metric == "macro_f1" and classes:
         best, tests = _f1_tests(predictions_kn, references_n)
+    elif all(metric in measured.scores for measured in each):
+        scores_kn = np.array([measured.scores[metric] for measured in each])
+        best, tests = _mean_tests(scores_kn, np.ones(scores_kn.shape[1]))
     else:
         return None
     return tied_with_best(trials[best], {trials[place]: test for place, test in tests.items()})
 
 
-def _loss_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":
-    """Return the place of the lowest loss, and its test against each other place."""
+def _mean_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":
+    """Return the place of the highest mean, and its test against each other place."""
     from orchestrator.statistics.paired import paired_means
 
     best = int(gains_kn.sum(axis=1).argmax())

@@ -12,7 +12,7 @@ from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_validation
-from orchestrator.evaluation.score_intervals import SEED_SD
+from orchestrator.evaluation.seed_noise import assumed_seed_sd
 
 if TYPE_CHECKING:
     from orchestrator.statistics.intervals import Interval
@@ -44,7 +44,7 @@ class CorrectedScore:
     level: float
     rows: int
     trials: int
-    seed_sd: float | None = SEED_SD
+    seed_sd: float | None
 
     @property
     def sentence(self) -> str:
@@ -57,18 +57,21 @@ class CorrectedScore:
         )
 
 
-def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> CorrectedScore | None:
+def corrected_winner(
+    sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, training_rows: int | None
+) -> CorrectedScore | None:
     """Return the winner's corrected validation accuracy or loss, by the hybrid interval of ``statistics.winner_score``.
 
     The common noise of two trials on the same rows comes from the stored rows of the kept adapters; other trials count
-    with the mean of these. The standard deviation of an accuracy between seeds is assumed (``SEED_SD``), that
-    of a loss is unknown and left out. The choice of the best report
-    of each trial is not corrected.
+    with the mean of these. The standard deviation of an accuracy between seeds is assumed
+    (``seed_noise.assumed_seed_sd``), that of a loss is unknown and left out. The choice of the best report of each
+    trial is not corrected.
 
     Args:
         sweep_dir: folder of the sweep.
         records: the trials, in any order.
         metric: the searched metric.
+        training_rows: number of rows of a training; None: unknown.
 
     Returns:
         None for another metric than ``val/accuracy`` and ``val/loss``, for fewer than 2 trials with a score, and
@@ -85,7 +88,8 @@ def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Me
     if winner.number not in rows or len(rows) < 2 or len({each.references for each in rows.values()}) > 1:
         return None
     loss = metric.name == "val/loss"
-    found = _corrected(ranked, rows, metric)
+    seed_sd = None if loss else assumed_seed_sd(training_rows)
+    found = _corrected(ranked, rows, metric, seed_sd or 0.0)
     if not all(map(math.isfinite, (found.low, found.high))):
         return None
     return CorrectedScore(
@@ -98,11 +102,13 @@ def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Me
         level=found.level,
         rows=len(rows[winner.number].references),
         trials=len(ranked),
-        seed_sd=None if loss else SEED_SD,
+        seed_sd=seed_sd,
     )
 
 
-def _corrected(ranked: Sequence[TrialRecord], rows: Mapping[int, RowMeasures], metric: Metric) -> "Interval":
+def _corrected(
+    ranked: Sequence[TrialRecord], rows: Mapping[int, RowMeasures], metric: Metric, seed_sd: float
+) -> "Interval":
     """Return the interval of the first trial's score; ``rows`` has its rows and those of at least one other trial."""
     import numpy as np
 
@@ -114,13 +120,13 @@ def _corrected(ranked: Sequence[TrialRecord], rows: Mapping[int, RowMeasures], m
         values_kn = np.array([each.losses for each in rows.values()])
     else:
         values_kn = (np.array([each.predictions for each in rows.values()]) == references_n).astype(float)
-    covariance_k = covariance_with_winner(values_kn, [*rows].index(winner), 0.0 if loss else SEED_SD**2)
+    covariance_k = covariance_with_winner(values_kn, [*rows].index(winner), seed_sd**2)
     known = dict(zip(rows, map(float, covariance_k), strict=True))
     typical = fmean(value for number, value in known.items() if number != winner)
     return winner_score(
         np.array([trial.score(metric) for trial in ranked], dtype=float),
         np.array([known.get(trial.number, typical) for trial in ranked]),
-        variance=None if loss else share_variance(len(references_n), SEED_SD**2),
+        variance=None if loss else share_variance(len(references_n), seed_sd**2),
         step=0.0 if loss else 1 / len(references_n),
         direction=metric.direction,
     ).corrected

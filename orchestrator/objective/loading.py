@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import Any
 
 import objectives
 from orchestrator.core.errors import UserError
@@ -26,15 +27,17 @@ def objective_names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(objectives.__path__)))
 
 
-def load_objective(ref: str, classes: Sequence[str] = ()) -> Objective:
+def load_objective(ref: str, classes: Sequence[str] = (), chat_template: str | None = None) -> Objective:
     """Return an objective.
 
     Args:
         ref: the name of a module in ``objectives``, or the path of a ``.py`` file; both set ``OBJECTIVE``.
         classes: see ``with_classes``.
+        chat_template: the text of ``data.chat_template``; None: conversations are rendered by the tokenizer's own.
 
     Raises:
-        UserError: the objective does not exist, its file raises, or members of the protocol are missing.
+        UserError: the objective does not exist, its file raises, members of the protocol are missing, or there is a
+            chat template for an objective without conversations.
     """
     if split_reference(ref) is not None:
         raise UserError(f"{ref} is a function: it reads its model and its rows itself, so they cannot be shown here")
@@ -49,7 +52,18 @@ def load_objective(ref: str, classes: Sequence[str] = ()) -> Objective:
     check_members(ref, present := members_of(objective), present)
     if ref.endswith(".py"):
         guard(objective, _hooks())
-    return with_classes(objective, classes)
+    return with_classes(_with_template(objective, chat_template), classes)
+
+
+def _with_template(objective: Objective, chat_template: str | None) -> Objective:
+    if chat_template is None:
+        return objective
+    if not hasattr(objective, "chat_template"):
+        raise UserError(f"data.chat_template: objective {objective.name} has no conversations; remove this key")
+    bound: Any = copy.copy(objective)
+    bound.chat_template = chat_template
+    rendering: Objective = bound
+    return rendering
 
 
 def with_classes(objective: Objective, classes: Sequence[str]) -> Objective:
@@ -122,7 +136,7 @@ def objective_facts(ref: str) -> ObjectiveFacts:
 
 def finds_classes(objective: Objective) -> bool:
     """Return whether the classes are only known after the rows are read."""
-    return not objective.labels and objective.head is Head.SEQUENCE_CLASSIFICATION
+    return not objective.labels and objective.head.classifies
 
 
 def _check_names(ref: str, values: Mapping[str, object]) -> None:

@@ -25,8 +25,15 @@ class Head(enum.StrEnum):
     """The kind of the model's head; selects the transformers auto class."""
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
+    TOKEN_CLASSIFICATION = "token_classification"  # noqa: S105  (the name of a task)
+    """One output per class for every token: entities, or the start and the end of an answer."""
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ_LM = "seq2seq_lm"
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the head has an output per class, for a row or for every token; it is new and trained in full."""
+        return self in {Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION}
 
 
 Example = dict[str, Any]
@@ -63,7 +70,7 @@ class Splits:
 
 
 def problem_of(objective: "Objective") -> Problem | None:
-    """Return the objective's attribute ``problem``, by default ``SINGLE_LABEL``; None for heads that write text."""
+    """Return the objective's attribute ``problem``, by default ``SINGLE_LABEL``; None for other heads."""
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
         return None
     return Problem(getattr(objective, "problem", Problem.SINGLE_LABEL))
@@ -146,14 +153,6 @@ class ComparesWithBase(Protocol):
 
     def base_metrics(self, pairs: "Sequence[tuple[Any, Any]]") -> Mapping[str, float]:
         """Return ``loss`` and the other metrics of the base model itself, from its ``predictions``: the baseline."""
-
-
-@runtime_checkable
-class MeansOfRows(Protocol):
-    """An objective with metrics that are means over the rows."""
-
-    def row_values(self, pairs: "Sequence[tuple[Any, Any]]") -> Mapping[str, Sequence[float]]:
-        """Return the values of each row by metric, from the pairs of ``predictions``; their mean is the metric."""
 
 
 def objective_of(objective: Objective, settings: TrialSettings) -> Objective:

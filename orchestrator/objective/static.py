@@ -69,7 +69,12 @@ def static_facts(ref: str) -> ObjectiveFacts:
 
 def _labels(members: Mapping[str, object], labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Return the class names; None if they are unknown, or a classifier finds them in the data."""
-    return labels or (() if labels == () and members.get("head") is not Head.SEQUENCE_CLASSIFICATION else None)
+    return labels or (() if labels == () and not _classifies(members) else None)
+
+
+def _classifies(members: Mapping[str, object]) -> bool:
+    head = members.get("head")
+    return isinstance(head, Head) and head.classifies
 
 
 def _loss_settings(value: object) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.assets.models import is_on_this_machine
 from orchestrator.core.data import DataSummary
+from orchestrator.objective.chat.messages import Message
+from orchestrator.objective.chat.rows import ANSWER, MESSAGES, TEXT
 from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopy
@@ -120,6 +122,10 @@ def _example(rows: "datasets.Dataset", row: int, labels: Sequence[str]) -> dict[
     label = shown.get("label")
     if labels and isinstance(label, int):
         shown["label"] = labels[label]
+    if MESSAGES in shown:  # the conversation has the texts of these columns
+        shown = {name: value for name, value in shown.items() if name not in {TEXT, ANSWER}}
+        turns = [Message.from_json(message) for message in rows[row][MESSAGES]]
+        shown[MESSAGES] = "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
     return {name: _shortened(value) for name, value in shown.items()}
 
 

@@ -74,6 +74,7 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
         problem=problem_of(objective) or Problem.SINGLE_LABEL,
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
+        max_new_tokens=None if plan.generation is None else plan.generation.max_new_tokens,
         label_values=data.labels,
         label_counts=data.label_counts,
         text_column=plan.data.columns.get("text", "text"),

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.core.generation import GenerationPlan
+from orchestrator.core.goal import names_of
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
+from orchestrator.evaluation.forgetting import PREFIX
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.spec.covering import covering
@@ -22,7 +25,13 @@ _KINDS = ("method", "target_modules", "init", "dora")
 
 
 def plan_engine(
-    spec: SweepSpec, train_rows: int, validation_rows: int | None = None, sweep_dir: str = "", sweep_key: str = ""
+    spec: SweepSpec,
+    train_rows: int,
+    validation_rows: int | None = None,
+    sweep_dir: str = "",
+    sweep_key: str = "",
+    *,
+    generation: GenerationPlan | None = None,
 ) -> EnginePlan:
     """Return the plan of the sweep's engines; the budget of a trial is its epochs times ``train_rows`` samples.
 
@@ -50,6 +59,8 @@ def plan_engine(
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
         record=spec.tracking.record,
+        forgetting=any(name.startswith(PREFIX) for name in names_of(spec.metric)),
+        generation=generation,
     )
 
 

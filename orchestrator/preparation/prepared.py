@@ -29,6 +29,7 @@ from orchestrator.preparation.defaults import (
 )
 from orchestrator.preparation.description import adapters_of, describe, function_models
 from orchestrator.preparation.engine_plan import plan_engine, plan_search
+from orchestrator.preparation.generation import plan_generation
 from orchestrator.preparation.prior import with_prior
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts
@@ -139,7 +140,10 @@ def prepare(
     spec, prior = with_prior(with_extensions(spec, None if fresh else ledger), stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
-    engine_plan = plan_engine(replace(spec, model=model), len(splits.train), len(splits.validation))
+    generation = plan_generation(spec, objective, splits, checked.tokenizer, say)
+    engine_plan = plan_engine(
+        replace(spec, model=model), len(splits.train), len(splits.validation), generation=generation
+    )
     adapter_notes = _adapter_notes(engine_plan, objective, checked, say)
     fingerprint = _fingerprint(spec, splits, version_of(model))
     return PreparedSweep(

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.core.data import Source
+from orchestrator.core.goal import names_of
+from orchestrator.evaluation.forgetting import check_names
 from orchestrator.objective.languages import language_warning
 from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
@@ -35,7 +37,9 @@ def read_rows(
         AssetError: the data or the model is not available.
         DataError: the data breaks a rule.
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
+        UserError: the search names a metric of forgetting that this model does not have.
     """
+    check_names(names_of(spec.metric), objective.head)
     objective, splits, checked = checked_splits(spec, with_classes(objective, spec.data.classes))
     if spec.data.general is not None:
         general_texts(spec.data.general)  # an error here, not after the search

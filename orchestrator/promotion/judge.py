@@ -154,7 +154,8 @@ def _against(
         champion = rows_of_version(holder, location, request.ledger)
         pair = _same_rows(candidate.test_rows, champion, rival)
         if gates.champion_gain is not None:
-            tested = None if isinstance(pair, str) else champion_gate(metric, *pair, rival, gates)
+            if not isinstance(pair, str):
+                tested = champion_gate(metric, *pair, rival, gates, sweep.facts.rows.get("train"))
             reason = pair if isinstance(pair, str) else f"the test rows do not give {metric.name}"
             rule = f"better than {rival} on the same test rows"
             results.append(tested or GateResult(gate="champion", passed=None, detail=reason, rule=rule))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.evaluation.score_intervals import SEED_ORIGIN, SEED_SD
+from orchestrator.evaluation.seed_noise import ORIGIN, assumed_seed_sd
 from orchestrator.promotion.gates import GateResult
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ EXACT_ROWS = 5_000
 def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "PairedTest | None":
     """Return the paired test of a metric on the same rows; higher is better. None: the rows do not give the metric.
 
-    Accuracy and other shares of right rows are compared by the exact McNemar test, macro-F1 by the paired bootstrap,
-    loss and perplexity by Student's paired test of the losses.
+    Accuracy is compared by the exact McNemar test, macro-F1 by the paired bootstrap, loss and perplexity by Student's
+    paired test of the losses, a metric with a value per row by the same test of these values.
 
     Args:
         name: the metric without a split.
@@ -41,20 +41,27 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
         gains_2n = -np.array([challenger.losses, champion.losses])
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
-    ours, theirs = challenger.share(name), champion.share(name)
-    if ours is not None and theirs is not None:
-        return mcnemar(np.array(ours) == 1.0, np.array(theirs) == 1.0)
+    if name in challenger.scores and name in champion.scores and len(challenger.losses) > 1:
+        ours_n, theirs_n = np.array(challenger.scores[name]), np.array(champion.scores[name])
+        return paired_means(ours_n, theirs_n, np.ones(len(ours_n)))
     if not challenger.references:
         return None
     ours_n, theirs_n = np.array(challenger.predictions), np.array(champion.predictions)
     references_n = np.array(challenger.references)
+    if name == "accuracy":
+        return mcnemar(ours_n == references_n, theirs_n == references_n)
     if name == "macro_f1":
         return paired_bootstrap(ours_n, theirs_n, references_n, macro_f1, np.random.default_rng(0))
     return None
 
 
 def champion_gate(
-    metric: Metric, challenger: Measurement, champion: Measurement, rival: str, gates: Gates
+    metric: Metric,
+    challenger: Measurement,
+    champion: Measurement,
+    rival: str,
+    gates: Gates,
+    training_rows: int | None,
 ) -> GateResult | None:
     """Return whether the candidate is better than the version in use; None: the rows do not give the metric.
 
@@ -68,17 +75,21 @@ def champion_gate(
         champion: measurement of the version in use on the same rows.
         rival: name of the version in use.
         gates: the bounds; ``champion_gain`` is not None.
+        training_rows: number of rows of the candidate's training, for the noise between seeds; None: unknown.
     """
     name, needed = metric.name.rpartition("/")[2], gates.champion_gain or 0.0
     test = paired_test(name, challenger.rows, champion.rows)
     if test is None or not _agrees(test, metric, challenger, champion):
         return None
-    is_share = challenger.rows.share(name) is not None
-    seed_sd = gates.seed_sd if gates.seed_sd is not None else SEED_SD if is_share else 0.0
+    seed_sd = (
+        gates.seed_sd if gates.seed_sd is not None else assumed_seed_sd(training_rows) if name == "accuracy" else 0.0
+    )
     passed, p_value, interval = decide(test, needed, gates.p_value, seed_sd)
     gain = interval.value
     unit = "loss" if name == "perplexity" else name
-    noise = f"noise of the rows and between seeds (standard deviation {seed_sd:g})" if seed_sd else "noise of the rows"
+    noise = (
+        f"noise of the rows and between seeds (standard deviation {seed_sd:.2g})" if seed_sd else "noise of the rows"
+    )
     detail = (
         f"test {unit}, gain over {rival}: {gain:+.4f} ({100 * interval.level:.0f} % interval {interval.low:+.4f} to "
         f"{interval.high:+.4f}) on {test.rows:,} rows, p = {p_value:.2g} with {noise}"
@@ -115,7 +126,7 @@ def decide(test: "PairedTest", needed: float, alpha: float, seed_sd: float) -> "
     from orchestrator.statistics.paired import p_with_seed_noise
 
     p_value = p_with_seed_noise(test, seed_sd)
-    interval = with_seed_noise(test.difference, prior_noise(seed_sd * math.sqrt(2), SEED_ORIGIN), 1).total
+    interval = with_seed_noise(test.difference, prior_noise(seed_sd * math.sqrt(2), ORIGIN), 1).total
     if test.difference.value >= needed and p_value <= alpha:
         return True, p_value, interval
     return (False if interval.high < needed else None), p_value, interval

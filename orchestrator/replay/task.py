@@ -25,6 +25,7 @@ _DIRECTIONS = {
     "mcc": Direction.MAXIMIZE,
     "auroc": Direction.MAXIMIZE,
     "brier": Direction.MINIMIZE,
+    "ece_15_l1": Direction.MINIMIZE,
     "exact_match": Direction.MAXIMIZE,
 }
 """Directions of the metrics of the shipped objectives, by name without the split."""

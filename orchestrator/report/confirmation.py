@@ -71,7 +71,11 @@ class ConfirmedScore:
 
 
 def confirmation_scores(
-    sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, folds: int | None = None
+    sweep_dir: Path,
+    records: Sequence[TrialRecord],
+    metric: Metric,
+    training_rows: int | None,
+    folds: int | None = None,
 ) -> tuple[ConfirmedScore, ...]:
     """Return the scores of the configurations with fresh seeds, in the order of the trials; empty without any.
 
@@ -79,17 +83,20 @@ def confirmation_scores(
         sweep_dir: folder of the sweep, with the rows of the test split.
         records: the trials, in any order.
         metric: the searched metric.
+        training_rows: number of rows of a training; None: unknown.
         folds: number of folds of the rows (``data.folds``); None: there are none.
     """
     fresh = confirmed(records)
     return tuple(
-        _score(sweep_dir, trial, fresh[trial.number], metric, folds)
+        _score(sweep_dir, trial, fresh[trial.number], metric, training_rows, folds)
         for trial in ranked_by_result(records, metric)
         if trial.number in fresh
     )
 
 
-def _score(sweep_dir: Path, trial: TrialRecord, fresh: Confirmed, metric: Metric, folds: int | None) -> ConfirmedScore:
+def _score(
+    sweep_dir: Path, trial: TrialRecord, fresh: Confirmed, metric: Metric, training_rows: int | None, folds: int | None
+) -> ConfirmedScore:
     name = metric.name.rpartition("/")[2]
     measured = [kept_measurement(sweep_dir, training, metric) for training in fresh.whole]
     rows = [each.rows for each in measured if each is not None]
@@ -104,7 +111,7 @@ def _score(sweep_dir: Path, trial: TrialRecord, fresh: Confirmed, metric: Metric
         values=fresh.values(metric),
         mean=fresh.mean(metric),
         test=sum(tested) / len(tested) if tested else None,
-        test_interval=seeds_interval(name, rows, folds) if len(rows) == len(tested) else None,
+        test_interval=seeds_interval(name, rows, training_rows, folds) if len(rows) == len(tested) else None,
         folds=folds,
         mean_low=limits[0],
         mean_high=limits[1],

@@ -26,6 +26,9 @@ def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = Tr
         name = f"omitted {source}" if source else "omitted"
         lines.append((name, f"{words.count(omitted)} of {words.count(omitted + used)} rows ({counts})"))
     lines += [("truncated", truncation_text(data))] if any(data.truncated.values()) else []
+    if data.turns:
+        parts = [f"{number}: {words.count(rows)}" for number, rows in data.turns.items()]
+        lines.append(("turns", f"training conversations by assistant turns: {_abbreviated(parts)}"))
     if not _is_identity(data.labels):
         lines.append(("labels", _abbreviated([f"{value} → {name}" for value, name in _by_class(data)])))
     if data.class_order:

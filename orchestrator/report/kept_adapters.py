@@ -82,7 +82,11 @@ class KeptAdapters:
 
 
 def kept_adapters(
-    sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, prefer: Sequence[Preferred] = PREFER
+    sweep_dir: Path,
+    records: Sequence[TrialRecord],
+    metric: Metric,
+    training_rows: int | None,
+    prefer: Sequence[Preferred] = PREFER,
 ) -> KeptAdapters:
     """Return the statistics of the kept adapters from the rows stored in their trials' folders.
 
@@ -90,6 +94,7 @@ def kept_adapters(
         sweep_dir: folder of the sweep.
         records: the trials, in any order.
         metric: the searched metric.
+        training_rows: number of rows of a training; None: unknown.
         prefer: what is preferred among adapters that cannot be told apart, the most important first.
     """
     measured = {
@@ -98,7 +103,9 @@ def kept_adapters(
         if (measurement := kept_measurement(sweep_dir, record, metric)) is not None
     }
     intervals = {
-        number: {f"test/{name}": each for name, each in metric_intervals(found.metrics, found.rows).items()}
+        number: {
+            f"test/{name}": each for name, each in metric_intervals(found.metrics, found.rows, training_rows).items()
+        }
         for number, found in measured.items()
     }
     name = metric.name.rpartition("/")[2]

@@ -97,17 +97,18 @@ def summarise(
 ) -> Summary:
     """Return the summary of a sweep, running or not. The test rows of the kept adapters are read from its folder."""
     metric = metric_of(sweep)
-    kept = kept_adapters(sweep_dir(sweep), records, metric, sweep.facts.prefer)
+    training_rows = sweep.facts.rows.get("train")
+    kept = kept_adapters(sweep_dir(sweep), records, metric, training_rows, sweep.facts.prefer)
     board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept)
     plan = sweep.facts.engine_plan
     folds = None if plan is None else plan.data.folds
-    confirmation = confirmation_scores(sweep_dir(sweep), records, metric, folds)
+    confirmation = confirmation_scores(sweep_dir(sweep), records, metric, training_rows, folds)
     return Summary(
         sweep=sweep,
         records=tuple(records),
         leaderboard=board,
         search_gain=search_gain(board, start_trials(records, sweep.facts.start_points)),
-        winner_score=None if confirmation else corrected_winner(sweep_dir(sweep), records, metric),
+        winner_score=None if confirmation else corrected_winner(sweep_dir(sweep), records, metric, training_rows),
         confirmation=confirmation,
         out_of_memory=MemoryLimits(records).sentence,
         importances=importances or Importances(),
@@ -118,7 +119,7 @@ def summarise(
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
         quality=quality(sweep_dir(sweep), records, metric, class_names(sweep.facts.data_summary)),
-        learning_curve=learning_curve(sweep_dir(sweep), records, metric, sweep.facts.rows.get("train", 0)),
+        learning_curve=learning_curve(sweep_dir(sweep), records, metric, training_rows or 0),
         requests=tuple(requests),
     )
 

@@ -19,7 +19,7 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
-from orchestrator.evaluation.exits import diverged, overfitting
+from orchestrator.evaluation.exits import diverged, outside, overfitting
 from orchestrator.ledger.memory import SweepLedger
 from orchestrator.search.confirming import Confirming, FreshTraining
 from orchestrator.search.control import POLL_S, Control, SearchState
@@ -74,6 +74,7 @@ class Coordinator:
             timetable=plan.timetable,
             diverged=diverged,
             overfitting=overfitting,
+            outside=outside,
         )
         self._table, self._spending = self._decider.rung_table(), Spending(plan.budget)
         self._gain = ExpectedGain(plan) if plan.budget.until is Until.NO_EXPECTED_GAIN else None

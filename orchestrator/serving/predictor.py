@@ -21,9 +21,6 @@ from orchestrator.tracking.registry import ModelReference, Registry, registry_er
 if TYPE_CHECKING:
     from orchestrator.tracking.adapter_model import AdapterRunner
 
-MAX_NEW_TOKENS = 64
-"""Most tokens of a generated answer, if the caller sets no other number."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
@@ -36,6 +33,7 @@ class Prediction:
         probabilities: by label, in [0, 1], with sum 1 for one label per text; empty for generated text and numbers.
         values: predicted numbers by name; empty for other tasks.
         score: the answer's probability, if it is one of several labels; None for other tasks and a blank text.
+        cut: whether the limit of tokens ended a generated answer; None for other tasks and a blank text.
     """
 
     text: str
@@ -43,6 +41,7 @@ class Prediction:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
+    cut: bool | None = None
 
 
 class Predictor:
@@ -58,6 +57,8 @@ class Predictor:
         """The loaded model: ``name/version`` or the folder."""
         self.registered = located.registered
         """Whether the model is a registered version."""
+        self.max_new_tokens = runner.max_new_tokens
+        """Most tokens of a generated answer, unless the caller sets another number."""
 
     @classmethod
     def load(
@@ -122,6 +123,7 @@ class Predictor:
         batch_size: int = 32,
         progress: Callable[[int], None] = lambda _count: None,
         pairs: Sequence[str] | None = None,
+        max_new_tokens: int | None = None,
     ) -> list[Prediction]:
         """Return one prediction per text, in order; blank texts get no answer.
 
@@ -130,6 +132,7 @@ class Predictor:
             batch_size: texts per batch.
             progress: called after each batch with the number of texts answered so far, blank ones left out.
             pairs: the second text of each row, for a model of pairs; None for other models.
+            max_new_tokens: most tokens of a generated answer; None: the adapter's own limit.
 
         Raises:
             UserError: the model needs second texts and gets none, or gets some and needs none.
@@ -139,7 +142,7 @@ class Predictor:
         found: list[Prediction] = []
         for start in range(0, len(full), batch_size):
             some = [*zip(*full[start : start + batch_size], strict=True)]
-            found += self.answers(some[0], batch_size, pairs=None if pairs is None else some[1])
+            found += self.answers(some[0], batch_size, max_new_tokens, None if pairs is None else some[1])
             progress(len(found))
         answers = iter(found)
         return [next(answers) if all(map(str.strip, row)) else Prediction(text=row[0], answer=None) for row in rows]
@@ -148,7 +151,7 @@ class Predictor:
         self,
         texts: Sequence[str],
         batch_size: int = 32,
-        max_new_tokens: int = MAX_NEW_TOKENS,
+        max_new_tokens: int | None = None,
         pairs: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """Return one prediction per text, in order; no text is blank.
@@ -156,7 +159,7 @@ class Predictor:
         Args:
             texts: the texts.
             batch_size: texts per batch.
-            max_new_tokens: most tokens of a generated answer.
+            max_new_tokens: most tokens of a generated answer; None: the adapter's own limit.
             pairs: the second text of each row, for a model of pairs; None for other models.
 
         Raises:
@@ -170,7 +173,10 @@ class Predictor:
         labels = self.card.labels
         if not labels:
             answers = self._runner.generate(texts, batch_size, max_new_tokens)
-            return [Prediction(text=text, answer=answer) for text, answer in zip(texts, answers, strict=True)]
+            return [
+                Prediction(text=text, answer=answer.text, cut=answer.cut)
+                for text, answer in zip(texts, answers, strict=True)
+            ]
         rows = self._runner.probabilities(texts, batch_size, pairs)
         by_label = [dict(zip(labels, row, strict=True)) for row in rows]
         if self.card.problem == Problem.REGRESSION:

@@ -8,6 +8,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan
+from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
@@ -30,7 +31,7 @@ from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.function import function_facts, read_function
-from orchestrator.spec.goal import read_goal, sampler_for, stopping_for
+from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.preference import check_preference
@@ -160,6 +161,8 @@ def _policies(
 ) -> tuple[SamplerPolicy, StoppingPolicy]:
     """Return sampler and stopping rule; both depend on the goal."""
     stopping = stopping_for(_stopping(file), file, metric, problems)
+    if facts is not None:
+        check_limits(file, facts, problems)
     rung = checks.read_rung_metric(file.early_stopping, facts, problems)
     return sampler_for(_sampler(file), file, metric, problems), replace(stopping, metric=rung)
 
@@ -168,7 +171,8 @@ def _stopping(file: SweepFile) -> StoppingPolicy:
     """Return the policy without the metric compared at rungs."""
     written = file.early_stopping
     if isinstance(written, EarlyStopping):
-        return StoppingPolicy(**written.model_dump(exclude={"metric"}))
+        limits = tuple(Constraint(name=name, min=each.min, max=each.max) for name, each in written.limits.items())
+        return StoppingPolicy(**written.model_dump(exclude={"metric", "limits"}), limits=limits)
     # "early_stopping: none" also switches off the overfitting exit: no healthy trial ends early.
     patience = None if written is StoppingName.NONE else StoppingPolicy().patience
     return StoppingPolicy(rule=written, patience=patience)
@@ -237,22 +241,42 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         folds=None if folds is None else folds.folds,
         repeats=1 if folds is None else folds.repeats,
         equal_folds=folds is not None,
+        chat_template=_chat_template(data.chat_template, sources, problems),
     )
 
 
+def _chat_template(written: str | None, sources: SourceReader, problems: Problems) -> str | None:
+    """Return the text of a chat template's file."""
+    if written is None:
+        return None
+    path, file = ("data", "chat_template"), sources.find(written)
+    if file is None or not file.is_file():
+        problems.add(path, f"no such file, got {written!r}; a file with a template in Jinja is needed")
+        return None
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.add(path, f"cannot be read as UTF-8 text: {error}")
+        return None
+    if not text.strip():
+        problems.add(path, f"the file is empty, got {written!r}; a template in Jinja is needed")
+    return text
+
+
 def _general(file: SweepFile, source: Source, sources: SourceReader, problems: Problems) -> Source | None:
-    """Return the general text: the file's own, or a packaged one if a gate on forgetting needs it."""
+    """Return the general text: the file's own, or a packaged one if a gate or the search needs it."""
     path, used = ("data", "general"), {source.name, *(str(entry) for entry in file.data.shift.values())}
     if file.data.general is not None:
         general = sources.data(file.data.general, path)
         if general == source:
             problems.add(path, f"text that the task does not use is needed, got data.source ({source})")
         return general
-    if file.gates.forgetting is None:
+    if file.gates.forgetting is None and not names_forgetting(file):
         return None
     unused = next((name for name in GENERAL_TEXTS if name not in used), None)
     if unused is None:
-        message = f"gates.forgetting needs text that the task does not use; the task uses {', '.join(GENERAL_TEXTS)}"
+        needed_by = "gates.forgetting" if file.gates.forgetting is not None else "the search for forgetting"
+        message = f"{needed_by} needs text that the task does not use; the task uses {', '.join(GENERAL_TEXTS)}"
         problems.add(path, f"{message}: name a file of texts here")
         return None
     return Source(origin=Origin.PACKAGED, name=unused)

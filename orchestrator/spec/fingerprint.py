@@ -7,12 +7,15 @@ from typing import Any
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.function import FunctionPlan
+from orchestrator.core.goal import names_of
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, Parameter, Space
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
 _SOURCE = frozenset(item.name for item in fields(Source))
+_OPTIONAL = frozenset({"labels", "classes", "chat_template"})
+"""Keys of the data, absent if they have no value."""
 _SECTIONS = {
     "epochs": "training.epochs",
     "precision": "training.precision",
@@ -43,7 +46,7 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "objective": spec.objective,
         "model": asdict(spec.model),
-        "data": {key: value for key, value in asdict(spec.data).items() if value or key not in {"labels", "classes"}},
+        "data": {key: value for key, value in asdict(spec.data).items() if value or key not in _OPTIONAL},
         "epochs": spec.fixed.get("epochs", RULES["epochs"].default),
         "precision": spec.precision,
         "fixed": {
@@ -58,7 +61,8 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     if "method" not in space:
         # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
-    del facts["data"]["general"]  # trials do not depend on it
+    if not any(name.startswith("forgetting/") for name in names_of(spec.metric)):
+        del facts["data"]["general"]  # trials do not depend on it
     # The validation split follows from the folds; more repeats add trainings and change none.
     for name in ("folds", "repeats", "equal_folds"):
         number = facts["data"].pop(name)
@@ -98,6 +102,8 @@ def _shorten_rung_metric(facts: dict[str, Any]) -> None:
 
     Stored fingerprints from before this key have none: their rungs compare the searched metric.
     """
+    if not facts["stopping"]["limits"]:  # nor have they this key
+        del facts["stopping"]["limits"]
     compared = facts["stopping"].pop("metric")
     if compared is not None and compared != facts["metric"]:
         facts["stopping"]["metric"] = compared["name"]

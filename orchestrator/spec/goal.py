@@ -12,6 +12,8 @@ from orchestrator.spec.sections import EarlyStopping, SweepFile
 from orchestrator.spec.suggest import one_of
 
 _GAPS = ("loss", "accuracy")
+FORGETTING = ("forgetting/loss", "forgetting/similarity")
+"""Metrics on general text: the first of a causal model, the second of any other."""
 _CANNOT = {
     SamplerName.SURROGATE: "models one metric without constraints",
     SamplerName.CMAES: "optimises one metric without constraints",
@@ -31,19 +33,42 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
     values = {f"val/{name}": direction for name, direction in facts.metrics.items()}
     measured = [] if file.function else [*facts.metrics]  # a function reports its own metrics alone
     gaps = {f"gap/{name}": Direction.MINIMIZE for name in _GAPS if name in measured}
+    at_end = {} if file.function else _at_end(file, facts)
     also = []
     for place, name in enumerate(file.search.metrics[1:], start=1):
-        known: Mapping[str, Direction] = values | gaps
+        known: Mapping[str, Direction] = values | gaps | at_end
         if name not in known and facts.complete:
             problems.add(("search", "metrics", place), one_of(name, list(known)))
         also.append(Metric(name=name, direction=known.get(name, Direction.MINIMIZE)))
-    shift = [f"shift/{name}/{each}" for name in file.data.shift for each in facts.metrics]
-    limited = [*values, *(f"train/{name}" for name in measured), *gaps, *shift]
+    limited = [*values, *(f"train/{name}" for name in measured), *gaps, *at_end]
     for name in file.search.constraints:
         if name not in limited and facts.complete:
             problems.add(("search", "constraints", name), one_of(name, limited), at_key=True)
     constraints = (Constraint(name=name, min=each.min, max=each.max) for name, each in file.search.constraints.items())
     return goal(metric, also, constraints)
+
+
+def check_limits(file: SweepFile, facts: ObjectiveFacts, problems: Problems) -> None:
+    """Check the names of the metrics that end a trial: those of every report."""
+    if not isinstance(file.early_stopping, EarlyStopping) or not facts.complete:
+        return
+    measured = [] if file.function else [*facts.metrics]
+    known = [f"val/{name}" for name in facts.metrics]
+    known += [*(f"train/{name}" for name in measured), *(f"gap/{name}" for name in _GAPS if name in measured)]
+    for name in file.early_stopping.limits:
+        if name not in known:
+            problems.add(("early_stopping", "limits", name), one_of(name, known), at_key=True)
+
+
+def _at_end(file: SweepFile, facts: ObjectiveFacts) -> dict[str, Direction]:
+    """Return the metrics measured when a trial ends: those of the shift sets, and forgetting."""
+    shift = {f"shift/{name}/{each}": way for name in file.data.shift for each, way in facts.metrics.items()}
+    return shift | dict.fromkeys(FORGETTING, Direction.MINIMIZE)
+
+
+def names_forgetting(file: SweepFile) -> bool:
+    """Return whether the search itself needs a metric of forgetting."""
+    return any(name in FORGETTING for name in (*file.search.metrics, *file.search.constraints))
 
 
 def sampler_for(policy: SamplerPolicy, file: SweepFile, metric: Metric | None, problems: Problems) -> SamplerPolicy:

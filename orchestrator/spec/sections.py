@@ -121,6 +121,10 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
+    chat_template: Address | None = Field(
+        default=None,
+        description="file with a chat template in Jinja, for objective: chat; the tokenizer's own template if absent",
+    )
     general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
@@ -196,13 +200,13 @@ class Search(Section):
     metrics: Annotated[list[Short], AfterValidator(_distinct), Field(max_length=4)] = Field(
         default=[],
         description="several metrics instead of one, for a Pareto front: val/NAME first, which ranks the trials, then "
-        "val/NAME, gap/loss or gap/accuracy",
+        "val/NAME, gap/loss, gap/accuracy, shift/SET/NAME, forgetting/loss or forgetting/similarity",
     )
     constraints: dict[Short, MetricRange] = Field(
         default={},
         max_length=MAX_ITEMS,
-        description="ranges of val/NAME, train/NAME, gap/loss, gap/accuracy or shift/SET/NAME at the best checkpoint; "
-        "trials outside rank last",
+        description="ranges of val/NAME, train/NAME, gap/loss, gap/accuracy, shift/SET/NAME, forgetting/loss or "
+        "forgetting/similarity at the best checkpoint; trials outside rank last",
     )
     sampler: SamplerEntry = Field(
         default=SamplerName.SURROGATE,
@@ -250,6 +254,12 @@ class EarlyStopping(Section):
         default=2,
         description="a trial ends after this many reports in a row with rising validation loss and falling training "
         "loss; null: never",
+    )
+    limits: dict[Short, MetricRange] = Field(
+        default={},
+        max_length=MAX_ITEMS,
+        description="ranges of val/NAME, train/NAME, gap/loss or gap/accuracy; a trial ends at the first report "
+        "outside them, from grace_samples on",
     )
 
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlflow
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AUTO_CLASSES = {
     "sequence_classification": "AutoModelForSequenceClassification",
+    "token_classification": "AutoModelForTokenClassification",
     "causal_lm": "AutoModelForCausalLM",
     "seq2seq_lm": "AutoModelForSeq2SeqLM",
 }
@@ -33,8 +34,23 @@ TEXT = "text"
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 """Problems of a classification head, with transformers' names."""
 
+MAX_NEW_TOKENS = 64
+"""Most tokens of a generated answer, for cards without a limit."""
+
 BASE = "LORATORY_BASE_MODEL"
 """Environment variable with the base model's folder or hub id; for servers, which take no ``model_config``."""
+
+
+class Written(NamedTuple):
+    """A generated answer.
+
+    Attributes:
+        text: without special tokens.
+        cut: whether the limit of tokens ended it, and not the model's end token.
+    """
+
+    text: str
+    cut: bool
 
 
 class AdapterRunner:
@@ -162,11 +178,23 @@ class AdapterRunner:
             raise _refusal("calibrated: this adapter has no temperature; leave the parameter out")
         return [with_temperature(row, temperature) for row in rows]
 
-    def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int = 64) -> list[str]:
-        """Return the generated text for each text's prompt, by greedy decoding."""
+    @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of an answer, unless the caller sets another number."""
+        return int(self.card.get("max_new_tokens") or MAX_NEW_TOKENS)
+
+    def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int | None = None) -> list[Written]:
+        """Return the generated answer to each text's prompt, by greedy decoding.
+
+        Args:
+            texts: the texts.
+            batch_size: texts per batch.
+            max_new_tokens: most tokens of an answer; None: the adapter's own limit.
+        """
         import torch
 
-        answers: list[str] = []
+        answers: list[Written] = []
+        most = max_new_tokens or self.max_new_tokens
         ends = self._ends()
         continues_prompt = self.card["head"] == "causal_lm"  # the output of an encoder-decoder has no prompt
         with torch.inference_mode():
@@ -178,7 +206,7 @@ class AdapterRunner:
                 tokens = self.model.generate(
                     input_ids=encoded["input_ids"],
                     attention_mask=encoded["attention_mask"],
-                    max_new_tokens=self._new_tokens(num_prompt_tokens, max_new_tokens),
+                    max_new_tokens=self._new_tokens(num_prompt_tokens, most),
                     do_sample=False,
                     eos_token_id=ends or None,
                     pad_token_id=self.tokenizer.pad_token_id,
@@ -186,8 +214,9 @@ class AdapterRunner:
                 # Skip the decoder's start token: it may be an end token too.
                 for row in tokens[:, num_prompt_tokens:].tolist():
                     end = next((index for index, token in enumerate(row) if token in ends), len(row))
-                    answers += self.tokenizer.batch_decode([row[:end]], skip_special_tokens=True)
-        return [answer.strip() for answer in answers]
+                    [text] = self.tokenizer.batch_decode([row[:end]], skip_special_tokens=True)
+                    answers.append(Written(text.strip(), cut=end == len(row)))
+        return answers
 
     def _new_tokens(self, length: int, wanted: int) -> int:
         """Return the number of new tokens after ``length`` tokens: at most ``wanted``, within the model's positions."""
@@ -221,8 +250,8 @@ class AdapterModel(PythonModel):
 
     A classifier answers with ``label``, ``score`` (its probability) and ``probabilities`` (by label). With several
     labels per text it answers with ``labels`` (those with a probability above one half) and ``probabilities``; in
-    regression with ``values`` (by name). A language model answers with ``text``. MLflow has checked the frame against
-    the signature, so it has the text column.
+    regression with ``values`` (by name). A language model answers with ``text`` and ``cut``: whether the limit of
+    tokens ended the answer. MLflow has checked the frame against the signature, so it has the text column.
     """
 
     # Without it MLflow warns at every import of this file about the missing annotation of predict.
@@ -239,7 +268,8 @@ class AdapterModel(PythonModel):
         Args:
             context: MLflow's context, unused.
             model_input: a frame with the text column.
-            params: ``calibrated``: whether a classifier divides its logits by the adapter's temperature.
+            params: ``calibrated``: whether a classifier divides its logits by the adapter's temperature;
+                ``max_new_tokens``: most tokens of a language model's answer.
 
         Raises:
             MlflowException: a row has no text (the message names the row), or the adapter has no temperature.
@@ -250,7 +280,9 @@ class AdapterModel(PythonModel):
         texts = _texts(series)
         labels = self.runner.labels
         if not labels:
-            return pd.DataFrame({"text": self.runner.generate(texts)}, index=series.index)
+            written = self.runner.generate(texts, max_new_tokens=(params or {}).get("max_new_tokens"))
+            columns = {"text": [each.text for each in written], "cut": [each.cut for each in written]}
+            return pd.DataFrame(columns, index=series.index)
         other = self.runner.card.get("pair_column")
         values = self.runner.probabilities(texts, pairs=None if other is None else _texts(_column(model_input, other)))
         if (params or {}).get("calibrated"):

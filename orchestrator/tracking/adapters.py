@@ -64,6 +64,8 @@ class AdapterCard:
         problem: ``single_label_classification``, ``multi_label_classification`` or ``regression``.
         max_length: longest input in tokens; longer inputs are cut, as in training.
         prompt: the prompt of a language model, with ``{text}`` for the input.
+        max_new_tokens: most tokens of an answer unless the caller sets another number; None: the task writes no text,
+            or an early version wrote the card.
         text_column: the text column in the training data.
         pair_column: its column with the second text of each row; None: rows have one text.
         objective: the objective's name.
@@ -96,6 +98,7 @@ class AdapterCard:
     measured_at: float
     problem: str = "single_label_classification"
     prompt: str = "{text}"
+    max_new_tokens: int | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Mapping[str, Any] | None = None
@@ -161,6 +164,7 @@ class SweepAdapters:
         sweep_dir: the sweep's folder; checkpoint paths in reports are relative to it.
         metric: decides the best checkpoint of a trial.
         base, base_path, head, labels, problem, objective, prompt, text_column, pair_column: as in ``AdapterCard``.
+        max_new_tokens: as in ``AdapterCard``.
         label_values, label_counts, function_digest: as in ``AdapterCard``.
         quantisation: quantisation of the base model; None: not quantised.
     """
@@ -174,6 +178,7 @@ class SweepAdapters:
     objective: str
     problem: str = "single_label_classification"
     prompt: str = "{text}"
+    max_new_tokens: int | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Quantisation | None = None
@@ -215,6 +220,7 @@ class SweepAdapters:
             labels=self.labels,
             problem=self.problem,
             prompt=self.prompt,
+            max_new_tokens=self.max_new_tokens,
             text_column=self.text_column,
             pair_column=self.pair_column,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
@@ -228,7 +234,7 @@ class SweepAdapters:
             samples=best.nominal_samples,
             measured_at=best.ended_at,
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
-            intervals=self._intervals(trial),
+            intervals=self._intervals(trial, sweep.facts.rows.get("train")),
             temperature=None if calibration is None else calibration.temperature.value,
             params=dict(trial.params),
             seed=trial.seed,
@@ -237,12 +243,12 @@ class SweepAdapters:
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
 
-    def _intervals(self, trial: TrialRecord) -> dict[str, MetricInterval]:
+    def _intervals(self, trial: TrialRecord, training_rows: int | None) -> dict[str, MetricInterval]:
         """Return the intervals of the trial's test metrics; none without stored rows."""
         measured = kept_measurement(self.sweep_dir, trial, self.metric)
         if measured is None:
             return {}
-        found = metric_intervals(measured.metrics, measured.rows)
+        found = metric_intervals(measured.metrics, measured.rows, training_rows)
         return {f"test/{name}": interval for name, interval in found.items()}
 
 

@@ -176,6 +176,8 @@ def _limits(card: "AdapterCard") -> str:
         lines.append("A label is given above a probability of one half; no threshold was tuned.")
     elif card.labels:
         lines.append(f"Every {text} gets one of the classes, also a text in another language or of another kind.")
+    if card.max_new_tokens is not None:
+        lines.append(f"Answers have at most {card.max_new_tokens} tokens unless the caller sets another number.")
     few = [name for name, count in card.label_counts.get("train", {}).items() if count < FEW]
     if few:
         lines.append(f"Fewer than {FEW} training rows: {', '.join(few)}.")

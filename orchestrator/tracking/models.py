@@ -145,14 +145,19 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+    from orchestrator.tracking.adapter_model import MAX_NEW_TOKENS
+
     # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
     columns = (card.text_column, *([card.pair_column] if card.pair_column else []))
-    calibrated = ParamSpec("calibrated", DataType.boolean, default=False)
-    single = card.labels and card.problem == Problem.SINGLE_LABEL
+    params = []
+    if card.labels and card.problem == Problem.SINGLE_LABEL:
+        params = [ParamSpec("calibrated", DataType.boolean, default=False)]
+    elif not card.labels:
+        params = [ParamSpec("max_new_tokens", DataType.long, default=card.max_new_tokens or MAX_NEW_TOKENS)]
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.string, name) for name in columns]),
         outputs=Schema(_answers(card)),
-        params=ParamSchema([calibrated]) if single else None,  # type: ignore[arg-type]  # its default is None
+        params=ParamSchema(params) if params else None,  # type: ignore[arg-type]  # its default is None
     )
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
@@ -193,7 +198,7 @@ def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
     from mlflow.types.schema import Array, Map
 
     if not card.labels:
-        return [ColSpec(DataType.string, "text")]
+        return [ColSpec(DataType.string, "text"), ColSpec(DataType.boolean, "cut")]
     if card.problem == Problem.REGRESSION:
         return [ColSpec(Map(DataType.double), "values")]
     by_label = ColSpec(Map(DataType.double), "probabilities")

@@ -56,6 +56,6 @@ def _tokenizer_of(card: AdapterCard, target: Path) -> str:
     """Write the tokenizer if it is missing, and return the padding side of a classifier's rows."""
     if (target / TOKENIZER_CONFIG).is_file():  # the folder was staged before
         return read_card(target).padding_side if (target / CARD).is_file() else card.padding_side
-    classifies = card.head == "sequence_classification"
+    classifies = bool(card.labels)
     side = stage_tokenizer(card.base_path, card.base.revision, target, classifies=classifies)
     return side if classifies else card.padding_side

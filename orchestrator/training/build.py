@@ -29,7 +29,8 @@ def build_engine(plan: EnginePlan, splits: Splits | None = None) -> Engine:
     from orchestrator.training.context import EngineContext
     from orchestrator.training.process.memory import freeze_gc
 
-    context = EngineContext(plan, load_objective(plan.objective, plan.data.classes), splits)
+    objective = load_objective(plan.objective, plan.data.classes, plan.data.chat_template)
+    context = EngineContext(plan, objective, splits)
     if plan.engine is EngineName.PACKED:
         from orchestrator.training.mixed import MixedEngine
 

@@ -12,7 +12,7 @@ from orchestrator.core.row_measures import Measurement
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.shift import shift_metrics
-from orchestrator.objective.protocol import ComparesWithBase, Head, Objective, Splits
+from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test, record_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.data.task_data import TaskData
@@ -43,7 +43,7 @@ class EngineContext:
         self.plan = plan
         self.objective = objective
         self.device = choose_device(plan.device)
-        tokenizer = load_tokenizer(plan.model, classifies=objective.head is Head.SEQUENCE_CLASSIFICATION)
+        tokenizer = load_tokenizer(plan.model, classifies=objective.head.classifies)
         self._data: TaskData | None = TaskData(objective, plan.data, tokenizer, splits)
         self.bfloat16 = computes_in_bfloat16(plan.precision, self.device)
 

@@ -41,7 +41,8 @@ class TrialRun(Protocol):
         If the plan says ``record``, the checkpoint is also measured on the test split. This measurement goes to the
         trial's folder alone (see ``checkpoints.recorded_test``); an existing one is kept.
 
-        Returns ``shift/<set>/<metric>`` and the duration ``time/shift_s`` in seconds; nothing without shift sets.
+        Returns ``shift/<set>/<metric>`` and the duration ``time/shift_s`` in seconds; nothing without shift sets. If
+        the plan says ``forgetting``, it also returns the metrics on the general text.
         """
 
     def close(self) -> None:

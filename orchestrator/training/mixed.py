@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.forgetting import GENERAL
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.context import EngineContext
@@ -79,7 +80,7 @@ class MixedEngine:
 
         If memory runs out beside the other trials, these lose their slots, and the measurement is tried again.
         """
-        if not self._context.final_splits(run.folder, best_samples):
+        if not self._context.final_splits(run.folder, best_samples) and not self._context.plan.forgetting:
             return {}
         packed = [run.number] if run.solo is None else []
         metrics = self._packed.attempt(partial(self._finish, run, best_samples), packed)
@@ -97,7 +98,10 @@ class MixedEngine:
                 self._train_solo(run, str(error))
         if run.solo is not None:
             return run.solo.finish(best_samples)
-        return self._packed.finish(run.number, best_samples)
+        metrics = self._packed.finish(run.number, best_samples)
+        if self._context.plan.forgetting:  # by the solo engine: a plain model with this adapter alone
+            metrics |= self._solo.measure(run.folder.checkpoint(best_samples), run.task, GENERAL).metrics
+        return metrics
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""

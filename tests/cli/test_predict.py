@@ -9,10 +9,14 @@ import pytest
 from orchestrator.cli.commands import predict
 from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_adapter
+from orchestrator.tracking.staging import stage_adapter
 from tests.cli.conftest import Invoke
 from tests.promotion.conftest import Tracked, local_store, tracked, trained
+from tests.tracking.records import sweep, trial
+from tests.tracking.trained import writer_adapters
 
 __all__ = ["local_store", "tracked", "trained"]
+LIMIT = ("--max-new-tokens", "2")
 
 
 @pytest.fixture
@@ -35,8 +39,25 @@ def test_each_stdin_line_gets_one_answer(invoke: Invoke, folder: str) -> None:
 def test_json_includes_blank_lines(invoke: Invoke, folder: str) -> None:
     result = json.loads(invoke("predict", folder, "--json", stdin="fine\n\nfine\n").stdout)["predictions"]
     assert [item["text"] for item in result] == ["fine", "", "fine"]
-    assert result[1] == {"text": "", "answer": None, "probabilities": {}, "values": {}, "score": None}
+    assert result[1] == {"text": "", "answer": None, "probabilities": {}, "values": {}, "score": None, "cut": None}
     assert result[0] == result[2]
+
+
+def test_cut_answers_are_counted_and_marked(invoke: Invoke, tmp_path: Path) -> None:
+    adapters, record = writer_adapters(tmp_path, "causal_lm"), trial(0, (0.5,))
+    adapter = adapters.folder(record)
+    assert adapter is not None
+    folder = str(stage_adapter(adapter, adapters.card(sweep(), record), tmp_path / "staged"))
+    (tmp_path / "in.csv").write_text("text\nthe match\n")
+    done = invoke("predict", folder, "--file", str(tmp_path / "in.csv"), "-o", str(tmp_path / "o.csv"), *LIMIT)
+    assert "1 of 1 answers are cut: no end within 2 tokens. See --max-new-tokens" in done.stderr
+    with (tmp_path / "o.csv").open(newline="") as file:
+        assert [row["cut"] for row in csv.DictReader(file)] == ["true"]
+
+
+def test_classifier_has_no_limit_of_tokens(invoke: Invoke, folder: str) -> None:
+    with pytest.raises(UserError, match="is a classifier; leave the option out"):
+        invoke("predict", folder, "fine", *LIMIT)
 
 
 def test_output_file_has_rows_and_answers(invoke: Invoke, folder: str, tmp_path: Path) -> None:

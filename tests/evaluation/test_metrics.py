@@ -42,6 +42,7 @@ def test_metrics_of_probabilities_by_hand() -> None:
         "mcc": 0.0,
         "auroc": 0.0,
         "brier": pytest.approx((0.5 + 1.62) / 2),
+        "ece_15_l1": pytest.approx((0.5 + 0.9) / 2),
     }
 
 

@@ -7,7 +7,11 @@ import pytest
 
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.metrics import classification_metrics
-from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals
+from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals, seeds_interval
+from orchestrator.evaluation.seed_noise import assumed_seed_sd
+from orchestrator.promotion.paired import paired_test
+from orchestrator.statistics.intervals import mean_interval
+from orchestrator.statistics.paired import paired_means
 from orchestrator.statistics.row_metrics import macro_f1_interval
 
 
@@ -25,7 +29,7 @@ def metrics(measured: RowMeasures) -> dict[str, float]:
 
 
 def test_accuracy_interval_holds_rows_and_seeds() -> None:
-    found = metric_intervals(metrics(rows(10)), rows(10))["accuracy"]
+    found = metric_intervals(metrics(rows(10)), rows(10), 15_000)["accuracy"]
     # Wilson's interval of 90 of 100 is 0.8256 to 0.9448; a seed adds 1.96 * 0.005 in squares to each distance.
     assert found.low == pytest.approx(0.9 - math.hypot(0.9 - 0.82563, 0.0098), abs=2e-5)
     assert found.high == pytest.approx(0.9 + math.hypot(0.94477 - 0.9, 0.0098), abs=2e-5)
@@ -36,7 +40,7 @@ def test_accuracy_interval_holds_rows_and_seeds() -> None:
 
 def test_other_intervals_hold_rows_alone() -> None:
     measured = rows(10)
-    found = metric_intervals(metrics(measured), measured)
+    found = metric_intervals(metrics(measured), measured, 15_000)
     losses = np.array(measured.losses)
     assert found["loss"].high - losses.mean() == pytest.approx(1.98422 * losses.std(ddof=1) / 10, rel=1e-5)
     plain = macro_f1_interval(np.array(measured.predictions), np.array(measured.references), np.random.default_rng(0))
@@ -48,13 +52,13 @@ def test_other_intervals_hold_rows_alone() -> None:
 def test_perplexity_interval_follows_from_loss() -> None:
     measured = RowMeasures(losses=(4.0, 9.0, 2.0, 8.0), units=(2.0, 3.0, 2.0, 4.0))
     mean = 23 / 11
-    found = metric_intervals({"loss": mean, "perplexity": math.exp(mean)}, measured)
+    found = metric_intervals({"loss": mean, "perplexity": math.exp(mean)}, measured, 15_000)
     assert found["perplexity"].low == pytest.approx(math.exp(found["loss"].low))
     assert found["perplexity"].high == pytest.approx(math.exp(found["loss"].high))
 
 
 def test_perfect_accuracy_stays_a_share() -> None:
-    found = metric_intervals(metrics(rows(0)), rows(0))
+    found = metric_intervals(metrics(rows(0)), rows(0), 15_000)
     assert found["accuracy"].high == 1.0
     assert found["accuracy"].low == pytest.approx(1 - math.hypot(0.036995, 0.0098), abs=2e-5)
     assert found.keys() == {"accuracy"}  # the rows show no spread of the loss and of macro-F1
@@ -72,7 +76,7 @@ def test_perfect_accuracy_stays_a_share() -> None:
     ],
 )
 def test_unknown_metric_has_no_interval(values: dict[str, float], measured: RowMeasures) -> None:
-    assert metric_intervals(values, measured) == {}
+    assert metric_intervals(values, measured, 15_000) == {}
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss", "macro_f1"])
@@ -91,3 +95,32 @@ def test_ties_need_the_same_rows() -> None:
     assert adapter_ties("accuracy", {}) is None
     assert adapter_ties("accuracy", {0: rows(10), 1: rows(10, of=90)}) is None
     assert adapter_ties("own", {0: rows(10), 1: rows(12)}) is None
+
+
+@pytest.mark.parametrize(
+    ("training_rows", "sd"), [(None, 0.005), (15_000, 0.005), (400, 0.01), (200, 0.0141), (8, 0.05)]
+)
+def test_seed_noise_follows_training_rows(training_rows: int | None, sd: float) -> None:
+    assert assumed_seed_sd(training_rows) == pytest.approx(sd, abs=5e-5)
+    found = metric_intervals(metrics(rows(10)), rows(10), training_rows)["accuracy"]
+    assert found.seed_sd == assumed_seed_sd(training_rows)
+
+
+def test_metrics_with_a_value_per_row_have_intervals_and_tests() -> None:
+    values = (np.array([0.0, 0.5, 1.0, 1.0]), np.array([0.0, 0.5, 0.5, 0.25]))
+    measured = [
+        RowMeasures(losses=(1.0,) * 4, units=(1.0,) * 4, scores={"f1": tuple(map(float, each))}) for each in values
+    ]
+    found = metric_intervals({"f1": 0.625, "other": 0.5}, measured[0], None)
+    expected = mean_interval(values[0])
+    assert found.keys() == {"f1"}
+    assert (found["f1"].low, found["f1"].high, found["f1"].seed_sd) == (expected.low, expected.high, None)
+    test = paired_test("f1", *measured)
+    assert test is not None
+    assert test.difference == paired_means(*values).difference
+    ties = adapter_ties("f1", {3: measured[0], 7: measured[1]})
+    assert ties is not None
+    assert ties.best == 3
+    seeds = seeds_interval("f1", measured, None)
+    assert seeds is not None
+    assert seeds.low < np.mean(values) < seeds.high

@@ -53,7 +53,10 @@ def sweep(folder: Path, seed: int, trials: int = 8) -> list[TrialRecord]:
 
 def test_lucky_winner_is_corrected_downwards(tmp_path: Path) -> None:
     """Of eight equal trials the best looks better than 0.8; the corrected values do not, on average."""
-    found = [corrected_winner(tmp_path / str(seed), sweep(tmp_path / str(seed), seed), ACCURACY) for seed in range(40)]
+    found = [
+        corrected_winner(tmp_path / str(seed), sweep(tmp_path / str(seed), seed), ACCURACY, 15_000)
+        for seed in range(40)
+    ]
     scores = [score for score in found if score is not None]
     assert len(scores) == 40
     assert np.mean([score.raw for score in scores]) > 0.82
@@ -64,7 +67,7 @@ def test_lucky_winner_is_corrected_downwards(tmp_path: Path) -> None:
 
 
 def test_sentence_names_both_values(tmp_path: Path) -> None:
-    score = corrected_winner(tmp_path, sweep(tmp_path, 1), ACCURACY)
+    score = corrected_winner(tmp_path, sweep(tmp_path, 1), ACCURACY, 15_000)
     assert score is not None
     assert f"{score.raw:.4f}, the best of 8 trials; corrected for this choice: {score.value:.3f}" in score.sentence
     assert "400 validation rows, one seed" in score.sentence
@@ -92,7 +95,8 @@ def with_losses(folder: Path, seed: int) -> list[TrialRecord]:
 def test_lucky_loss_is_corrected_upwards(tmp_path: Path) -> None:
     loss = Metric(name="val/loss", direction=Direction.MINIMIZE)
     found = [
-        corrected_winner(tmp_path / str(seed), with_losses(tmp_path / str(seed), seed), loss) for seed in range(40)
+        corrected_winner(tmp_path / str(seed), with_losses(tmp_path / str(seed), seed), loss, 15_000)
+        for seed in range(40)
     ]
     scores = [score for score in found if score is not None]
     assert len(scores) == 40
@@ -105,12 +109,14 @@ def test_lucky_loss_is_corrected_upwards(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["val/macro_f1", "val/perplexity"])
 def test_other_metrics_are_not_corrected(tmp_path: Path, name: str) -> None:
-    assert corrected_winner(tmp_path, sweep(tmp_path, 1), Metric(name=name, direction=Direction.MAXIMIZE)) is None
+    assert (
+        corrected_winner(tmp_path, sweep(tmp_path, 1), Metric(name=name, direction=Direction.MAXIMIZE), 15_000) is None
+    )
 
 
 def test_without_stored_rows_nothing_is_corrected(tmp_path: Path) -> None:
     records = sweep(tmp_path / "elsewhere", 1)
-    assert corrected_winner(tmp_path, records, ACCURACY) is None
+    assert corrected_winner(tmp_path, records, ACCURACY, 15_000) is None
 
 
 def test_trials_outside_constraints_are_no_rivals(tmp_path: Path) -> None:
@@ -118,8 +124,8 @@ def test_trials_outside_constraints_are_no_rivals(tmp_path: Path) -> None:
     records = sweep(tmp_path, 0)
     better = replace(scored(records[-1], 0.99), number=99)
     report = replace(better.reports[0], metrics={**better.reports[0].metrics, "gap/loss": 9.0})
-    found = corrected_winner(tmp_path, [*records, replace(better, reports=(report,))], within)
+    found = corrected_winner(tmp_path, [*records, replace(better, reports=(report,))], within, 15_000)
     inside = [record for record in records if record.violation(within) == 0]
     assert found is not None
     assert found.raw < 0.99
-    assert found == corrected_winner(tmp_path, inside, ACCURACY)
+    assert found == corrected_winner(tmp_path, inside, ACCURACY, 15_000)

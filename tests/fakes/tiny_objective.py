@@ -11,9 +11,11 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.language_modelling import CausalLM
+from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.preference.objective import PreferencePairs
-from orchestrator.objective.protocol import Splits
+from orchestrator.objective.protocol import Example, Splits
 from orchestrator.objective.sequence_to_sequence import Seq2SeqLM
+from orchestrator.objective.token_labels import TokenLabels
 
 _GOOD = ("good", "great", "fine", "nice", "happy")
 _BAD = ("bad", "awful", "poor", "terrible", "sad")
@@ -57,6 +59,30 @@ class TinyClassification(TextClassification):
 
     def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
         return {"accuracy": sum(predicted == true for predicted, true in pairs) / len(pairs)}
+
+
+class TinyTokens(TokenLabels, TinyClassification):
+    """Mark the words that decide; filler words up to the third are not labelled."""
+
+    name = "tiny-tokens"
+    labels: tuple[str, ...] = ("other", "bad", "good")
+
+    def encode(self, rows: datasets.Dataset, tokenizer: Any, max_length: int) -> list[Example]:
+        classes = {word: 1 + (word in _GOOD) for word in (*_GOOD, *_BAD)}
+        examples = []
+        for text in rows["text"][:]:
+            ids = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
+            words = tokenizer.convert_ids_to_tokens(ids)
+            labels = [classes.get(word, 0 if place > 3 else IGNORED) for place, word in enumerate(words)]
+            examples.append({"input_ids": ids, "labels": labels})
+        return examples
+
+    def predictions(self, logits: Any, batch: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        rights = (logits.argmax(-1) == batch["labels"]).sum(1).tolist()
+        return [*zip(rights, (batch["labels"] != IGNORED).sum(1).tolist(), strict=True)]
+
+    def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+        return {"accuracy": sum(right for right, _ in pairs) / max(1, sum(tokens for _, tokens in pairs))}
 
 
 class TinyCausal(CausalLM):

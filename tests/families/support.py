@@ -8,13 +8,14 @@ from tests.families.walk import Found
 
 HEADS = {
     Head.SEQUENCE_CLASSIFICATION.value: "sequence classification",
+    Head.TOKEN_CLASSIFICATION.value: "token classification",
     Head.CAUSAL_LM.value: "causal LM",
     Head.SEQ2SEQ_LM.value: "seq2seq LM",
 }
 INTRODUCTION = """# Which models train, and how
 
 `make test-extended` writes this page. It builds a tiny random model of every family that transformers {version} has
-with one of the three heads and trains it in both engines. It compares the reports with plain transformers and peft: the
+with one of the four heads and trains it in both engines. It compares the reports with plain transformers and peft: the
 exported adapter, one row at a time, and a plain training loop. Families are listed by `model_type`.
 
 - **Packed**: trials train together over one base model, with the results of plain peft.
@@ -39,7 +40,7 @@ def support_page(found: Iterable[Found], version: str) -> str:
     for one in found:
         kind = "Not tried" if not one.built else "Refused" if one.refused else "Packed" if one.packs else "Solo"
         groups["Wrong" if one.wrong else kind].append(one)
-    parts = [INTRODUCTION.format(version=version), "| | " + " | ".join(HEADS.values()) + " |", "|---|---|---|---|"]
+    parts = [INTRODUCTION.format(version=version), "| | " + " | ".join(HEADS.values()) + " |", "|---|---|---|---|---|"]
     parts += [f"| {kind} | " + " | ".join(_counts(some)) + " |" for kind, some in groups.items()]
     for kind, some in groups.items():
         if not some:

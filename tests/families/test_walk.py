@@ -32,11 +32,18 @@ def test_page_has_the_reason_for_solo_families() -> None:
     found.append(Found(name="fsmt", head="seq2seq_lm", why="its packed logits differ", off={"solo export": 0.1}))
     page = support_page(found, "5.23.0")
     assert "## Wrong" in page
-    assert "| Packed | 0 | 1 | 0 |" in page
+    assert "| Packed | 0 | 0 | 1 | 0 |" in page
     assert "| causal LM | bert |" in page
     assert "| fnet | sequence classification | its packed logits differ |" in page
     assert "| mamba | causal LM | ValueError: out_proj \\| conv1d |" in page
     assert "| blt | causal LM | 96 million parameters |" in page
+
+
+def test_token_heads_equal_plain_libraries() -> None:
+    families = ("bert", "modernbert", "llama", "t5", "deberta-v2")
+    found = {one.name: one for one in walk([(name, Head.TOKEN_CLASSIFICATION) for name in families])}
+    assert {name for name, one in found.items() if one.refused or one.wrong} == set()
+    assert {name for name, one in found.items() if one.packs} == {*families} - {"deberta-v2"}
 
 
 def test_family_is_walked_in_its_own_process() -> None:

@@ -14,6 +14,7 @@ from tests.fakes.tiny_models import ENCODER, SPECIAL, VOCAB, save_tokenizer
 
 MAPPINGS = {
     Head.SEQUENCE_CLASSIFICATION: "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+    Head.TOKEN_CLASSIFICATION: "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
     Head.CAUSAL_LM: "MODEL_FOR_CAUSAL_LM_MAPPING",
     Head.SEQ2SEQ_LM: "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
 }
@@ -74,6 +75,8 @@ def tiny_family(name: str, head: Head, folder: Path, seed: int = 0, **changes: A
         config = small_config(config_class, changes | CHANGES.get(name, {}))
         if head is Head.SEQUENCE_CLASSIFICATION:
             config.num_labels = 2
+        if head is Head.TOKEN_CLASSIFICATION:
+            config.num_labels, config.classifier_dropout = 3, 0.0  # decoders have 0.1 without this setting
         if getattr(config, "is_encoder_decoder", False) and getattr(config, "decoder_start_token_id", None) is None:
             config.decoder_start_token_id = 0
         if name == "encoder-decoder":
@@ -88,7 +91,7 @@ def tiny_family(name: str, head: Head, folder: Path, seed: int = 0, **changes: A
         raise NotBuiltError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
     if size > MOST_PARAMETERS:
         raise NotBuiltError(f"{size / 1e6:.0f} million parameters")
-    template = {Head.SEQUENCE_CLASSIFICATION: ENCODER, Head.SEQ2SEQ_LM: ENDS, Head.CAUSAL_LM: None}[head]
+    template = {Head.SEQ2SEQ_LM: ENDS, Head.CAUSAL_LM: None}.get(head, ENCODER)
     if head is Head.SEQUENCE_CLASSIFICATION and getattr(config, "is_encoder_decoder", False):
         template = ENDS  # the head reads the last token
     save_tokenizer(folder, VOCAB, template=template)

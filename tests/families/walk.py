@@ -126,10 +126,11 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
 
 
 def _objectives() -> dict[Head, Objective]:
-    from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+    from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq, TinyTokens
 
     return {
         Head.SEQUENCE_CLASSIFICATION: TinyClassification(),
+        Head.TOKEN_CLASSIFICATION: TinyTokens(),
         Head.CAUSAL_LM: TinyCausal(),
         Head.SEQ2SEQ_LM: TinySeq2Seq(),
     }

@@ -36,6 +36,7 @@ def write(folder: Path, text: str, name: str = "mine.py") -> str:
 
 def test_shipped_objectives_are_complete() -> None:
     assert objective_names() == (
+        "chat",
         "classification",
         "headline",
         "headline_seq2seq",
@@ -95,7 +96,7 @@ def test_files_with_equal_names_do_not_collide(tmp_path: Path) -> None:
         (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
         (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
         (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must contain loss"),
-        (whole_with('head = "token_classification"'), "head must be one of sequence_.*, got 'token_class"),
+        (whole_with('head = "masked_lm"'), "head must be one of sequence_.*, got 'masked_lm"),
         (whole_with('problem = "ranking"'), "problem must be one of .*regression, got 'ranking'; no engine trains"),
         ("import math\nmath.nothing\n", r"mine\.py:2: AttributeError: .*nothing"),
         ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),

@@ -36,7 +36,7 @@ def pair(rows: int, wins: int, losses: int) -> tuple[Measurement, Measurement]:
 
 
 def gate(rows: int, wins: int, losses: int, metric: Metric = ACCURACY, gates: Gates | None = None) -> GateResult:
-    result = champion_gate(metric, *pair(rows, wins, losses), "films/1 (champion)", gates or Gates())
+    result = champion_gate(metric, *pair(rows, wins, losses), "films/1 (champion)", gates or Gates(), 15_000)
     assert result is not None
     return result
 
@@ -88,12 +88,24 @@ def test_gain_bound_is_needed_too() -> None:
     assert gate(1000, 80, 20, gates=Gates(champion_gain=0.2)).verdict is Verdict.REFUSE
 
 
+def test_noise_between_seeds_follows_training_rows() -> None:
+    ours, theirs = pair(1000, 60, 30)
+    many = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), 15_000)
+    few = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), 200)
+    assert many is not None
+    assert few is not None
+    assert many.verdict is Verdict.PROMOTE
+    assert few.verdict is Verdict.ABSTAIN
+    assert "between seeds (standard deviation 0.014)" in few.detail
+
+
 def test_foreign_metric_is_not_tested() -> None:
     ours, theirs = pair(100, 10, 5)
     other = Measurement(metrics={**ours.metrics, "accuracy": 0.2}, rows=ours.rows)
-    assert champion_gate(ACCURACY, other, theirs, "films/1", Gates()) is None
+    assert champion_gate(ACCURACY, other, theirs, "films/1", Gates(), 15_000) is None
     assert (
-        champion_gate(Metric(name="val/rouge", direction=Direction.MAXIMIZE), ours, theirs, "films/1", Gates()) is None
+        champion_gate(Metric(name="val/rouge", direction=Direction.MAXIMIZE), ours, theirs, "films/1", Gates(), 15_000)
+        is None
     )
 
 

@@ -106,7 +106,7 @@ def test_preference_is_settable(
 
 def test_adapters_outside_constraints_are_not_compared(records: tuple[TrialRecord, ...]) -> None:
     within = goal(ACCURACY, constraints=[Constraint(name="gap/loss", min=0.08)])
-    comparison = kept_adapters(sweep_dir(make_sweep()), records, within).comparison
+    comparison = kept_adapters(sweep_dir(make_sweep()), records, within, 15_000).comparison
     assert comparison is not None
     assert (comparison.tied, comparison.worse, comparison.preferred) == ((7, 0), (), 0)
 
@@ -152,7 +152,7 @@ def test_stored_rows_of_one_adapter_make_no_comparison(records: tuple[TrialRecor
     folder = sweep_dir(make_sweep())
     for number in (0, 1, 2):
         kept_test_file(folder, number).unlink()
-    found = kept_adapters(folder, records, ACCURACY)
+    found = kept_adapters(folder, records, ACCURACY, 15_000)
     assert found.intervals.keys() == {7}
     assert found.comparison is None
 
@@ -163,7 +163,7 @@ def test_ranks_of_different_methods_are_not_compared(records: tuple[TrialRecord,
     kept_test_file(folder, 0).write_text(
         kept_test_file(folder, 0).read_text().replace('"method": "lora"', '"method": "ia3"')
     )
-    comparison = kept_adapters(folder, changed, ACCURACY).comparison
+    comparison = kept_adapters(folder, changed, ACCURACY, 15_000).comparison
     assert comparison is not None
     assert (comparison.preferred, comparison.reasons) == (1, ("smallest overfit gap",))
 

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
-from orchestrator.evaluation.exits import diverged, overfitting
+from orchestrator.evaluation.exits import diverged, outside, overfitting
 from orchestrator.search.stopping.decide import Decider
 from orchestrator.search.stopping.points import report_points, rungs
 from orchestrator.search.stopping.rules import build_rule
@@ -25,7 +26,9 @@ from tests.search.worlds import ACCURACY, POINTS, report_of
 
 def decider_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric: Metric = ACCURACY) -> Decider:
     timetable = Timetable(points=points, rows_per_epoch=points[-1])
-    return Decider(policy=policy, metric=metric, timetable=timetable, diverged=diverged, overfitting=overfitting)
+    return Decider(
+        policy=policy, metric=metric, timetable=timetable, diverged=diverged, overfitting=overfitting, outside=outside
+    )
 
 
 def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: float = 1.0) -> TrialRecord:
@@ -273,6 +276,20 @@ def test_overfitting_exit_precedes_the_rule() -> None:
 def test_no_patience_and_grace_keep_an_overfitting_trial(policy: StoppingPolicy) -> None:
     record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
     assert actions(decider_of(policy).decide([record], more_trials=False)) == {0: Action.CONTINUE}
+
+
+def test_trial_outside_a_limit_ends_after_grace() -> None:
+    limits = (Constraint(name="gap/loss", max=0.5),)
+    record = trial(0, 0.6, 0.7, 0.8)
+    gaps = zip(record.reports, (0.6, 0.4, 0.61), strict=True)
+    reports = tuple(replace(report, metrics={**report.metrics, "gap/loss": gap}) for report, gap in gaps)
+    ended = replace(record, reports=reports)
+    decision = decider_of(StoppingPolicy(limits=limits)).decide([ended], more_trials=False)[0]
+    assert decision.outcome is not None
+    assert decision.outcome.state is TrialState.COMPLETE
+    assert decision.outcome.reason == "gap/loss is 0.61, early_stopping.limits asks for gap/loss ≤ 0.5"
+    later = StoppingPolicy(limits=limits, grace_samples=4000)
+    assert actions(decider_of(later).decide([ended], more_trials=False)) == {0: Action.CONTINUE}
 
 
 # Properties.

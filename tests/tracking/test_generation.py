@@ -43,5 +43,8 @@ def test_answer_fits_the_models_positions(words: int, tmp_path: Path) -> None:
     runner = AdapterRunner(stage_adapter(tmp_path / "adapter", card, tmp_path / "staged"))
     text = " ".join(["film"] * words)
     (answer,) = runner.generate([text])
-    assert 1 <= len(runner.tokenizer(answer)["input_ids"]) <= 24 - min(words, 24) + 1
-    assert runner.generate([text], max_new_tokens=1) == [" ".join(answer.split()[:1])]
+    assert 1 <= len(runner.tokenizer(answer.text)["input_ids"]) <= 24 - min(words, 24) + 1
+    assert answer.cut
+    assert runner.generate([text], max_new_tokens=1) == [(" ".join(answer.text.split()[:1]), True)]
+    runner.card["max_new_tokens"] = 1
+    assert runner.generate([text]) == runner.generate([text], max_new_tokens=1)

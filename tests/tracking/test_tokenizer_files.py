@@ -160,7 +160,8 @@ def test_generation_ends_at_either_end_token(end: int, rest: str, tmp_path: Path
         prompt="{text} headline",
     )
     folder = stage_adapter(tmp_path / "adapter", card, tmp_path / "staged")
-    assert AdapterRunner(folder).generate(["the film", "the very long article was a match"]) == ["good", "good"]
+    answers = AdapterRunner(folder).generate(["the film", "the very long article was a match"])
+    assert answers == [("good", False), ("good", False)]
     code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
     scope: dict[str, Any] = {}
     exec(code.replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)

@@ -70,19 +70,17 @@ def test_capacity_names_the_solo_trials(tmp_path: Path) -> None:
     capacity = engine.capacity(3, measure=False)
     assert (capacity.packs, capacity.slots, capacity.why) == (True, 3, "")
     linear = "transformer.wte is a Embedding, and a pack trains only linear layers"
-    shared = "DoRA scales the base weights per trial, and the trials of a pack share them"
     assert capacity.alone == (
-        f"trials with target_modules c_attn and dora true, because {shared}",
         f"trials with target_modules wte and dora false, because {linear}",
-        f"trials with target_modules wte and dora true, because {shared}",
+        f"trials with target_modules wte and dora true, because {linear}",
     )
     measured = engine.capacity(2, measure=True)
     assert measured.alone == capacity.alone
     assert "train" in measured.why
     engine.close()
-    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, kinds[1]), TinyCausal()))
+    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, kinds[2]), TinyCausal()))
     capacity = engine.capacity(3, measure=True)
-    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, shared)
+    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, linear)
     engine.close()
 
 
@@ -134,7 +132,7 @@ def test_unknown_target_beside_known_target_is_error(tmp_path: Path) -> None:
 
 def test_pack_and_solo_trials_alternate_by_report(tmp_path: Path) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
-    runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
+    runs = [engine.start(task(0)), engine.start(task(1, method="ia3")), engine.start(task(2))]
     points, order = dict.fromkeys(runs, 16), []
     while points:
         outcomes = engine.step({run: points[run] for run in runs if run in points})
@@ -223,7 +221,7 @@ class OutOfMemoryOnce:
 
 def test_solo_trial_out_of_memory_halves_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
-    runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
+    runs = [engine.start(task(0)), engine.start(task(1, method="ia3")), engine.start(task(2))]
     engine.step(dict.fromkeys(runs, 16))
     solo = runs[1].solo
     assert solo is not None

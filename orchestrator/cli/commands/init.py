@@ -87,7 +87,9 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
     written = [f"model={model}", *(f"data.columns.{name}={column}" for name, column in columns.items())]
     spec = spec_of_data(data, task, written)
     fetch_assets(spec, screen.say)
-    objective, splits, checked, _ = read_rows(spec, load_objective(spec.objective), screen.say)
+    objective, splits, checked, _ = read_rows(
+        spec, load_objective(spec.objective, (), spec.data.chat_template), screen.say
+    )
     lengths = sorted(token_lengths(objective, splits, checked.tokenizer, _MOST_TOKENS)["train"])
     hardware = detect_hardware(home())
     return DraftFacts(

@@ -48,6 +48,10 @@ def predict(
         bool, typer.Option("--calibrated", help="Probabilities with the temperature fitted on the validation rows.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Texts per batch.")] = 32,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. Default: the adapter's own limit."),
+    ] = None,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,
@@ -65,9 +69,11 @@ def predict(
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
         predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri), calibrated=calibrated)
+        if max_new_tokens is not None and predictor.card.labels:
+            raise UserError(f"--max-new-tokens: {predictor.reference} is a classifier; leave the option out")
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
             pairs = None if table is None or pair_column is None else table.texts(pair_column)
-            predictions = predictor.predict(inputs, batch_size, progress, pairs)
+            predictions = predictor.predict(inputs, batch_size, progress, pairs, max_new_tokens)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
         screen.say(f"{output}: {len(predictions)} rows written with answers")
@@ -76,6 +82,11 @@ def predict(
     without = sum(item.answer is None for item in predictions)
     if without:
         screen.err.print(f"{without} of {len(predictions)} texts are blank and have no answer", markup=False)
+    cut = sum(item.cut is True for item in predictions)
+    if cut:
+        limit = max_new_tokens or predictor.max_new_tokens
+        message = f"{cut} of {len(predictions)} answers are cut: no end within {limit} tokens. See --max-new-tokens"
+        screen.err.print(message, markup=False)
     screen.emit(
         {
             "model": predictor.reference,
@@ -172,7 +183,8 @@ def _stdin_lines() -> list[str]:
 def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | None]]:
     """Return the columns to add to a table of rows: the answer, and its score.
 
-    Several labels per text have a column ``probability/LABEL`` each instead, and numbers a column each.
+    Several labels per text have a column ``probability/LABEL`` each instead, and numbers a column each. Generated text
+    has a column ``cut``: whether the limit of tokens ended it.
     """
     columns: dict[str, list[str | float | None]] = {"answer": [item.answer for item in predictions]}
     if any(item.score is not None for item in predictions):
@@ -180,6 +192,8 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
     else:
         labels = next((item.probabilities for item in predictions if item.probabilities), {})
         columns |= {f"probability/{name}": [item.probabilities.get(name) for item in predictions] for name in labels}
+    if any(item.cut is not None for item in predictions):
+        columns["cut"] = [None if item.cut is None else str(item.cut).lower() for item in predictions]
     names = next((item.values for item in predictions if item.values), {})
     columns |= {name: [item.values.get(name) for item in predictions] for name in names}
     return columns

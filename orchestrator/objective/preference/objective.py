@@ -134,7 +134,7 @@ class PreferencePairs(TextGeneration):
         own = [(row, row[:2]) for row, _ in pairs]
         return {"loss": self.loss.values(_answers_of(own)).mean().item(), **self.measure(own)}
 
-    def row_values(self, pairs: Sequence[tuple[_Row, Any]]) -> dict[str, list[float]]:
+    def row_scores(self, pairs: Sequence[tuple[_Row, Any]]) -> dict[str, list[float]]:
         """Return the values of each pair; a metric is their mean.
 
         - ``preference_accuracy``: 1 if the trial's loss rewards the preferred answer more, 0 if less, 0.5 if equally.
@@ -153,8 +153,8 @@ class PreferencePairs(TextGeneration):
         return {name: values_B.tolist() for name, values_B in found.items()}
 
     def measure(self, pairs: Sequence[tuple[_Row, Any]]) -> dict[str, float]:
-        """Return the means of ``row_values``."""
-        return {name: math.fsum(values) / max(1, len(values)) for name, values in self.row_values(pairs).items()}
+        """Return the means of ``row_scores``."""
+        return {name: math.fsum(values) / max(1, len(values)) for name, values in self.row_scores(pairs).items()}
 
     def _answers(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> Answers:
         nll_N, tokens_N = super().losses(logits, batch)

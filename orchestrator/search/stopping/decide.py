@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import StoppingPolicy
 from orchestrator.core.timetable import Timetable
@@ -16,6 +17,7 @@ from orchestrator.search.stopping.rung_table import RungTable
 
 Diverged: TypeAlias = Callable[[Mapping[str, float], Sequence[Report]], str | None]
 Overfitting: TypeAlias = Callable[[Sequence[Report], int], str | None]
+Outside: TypeAlias = Callable[[Mapping[str, float], Sequence[Constraint]], str | None]
 NOBODY: Mapping[int, str] = {}
 """No trial was stopped by a person."""
 
@@ -28,7 +30,7 @@ class Decider:
         policy: the sweep's stopping policy.
         metric: the searched metric; the policy may name another one for the comparison at rungs.
         timetable: the report points.
-        diverged, overfitting: the exits by a trial's own curve; each returns the reason, or None.
+        diverged, overfitting, outside: the exits by a trial's own reports; each returns the reason, or None.
     """
 
     policy: StoppingPolicy
@@ -36,6 +38,7 @@ class Decider:
     timetable: Timetable
     diverged: Diverged
     overfitting: Overfitting
+    outside: Outside
 
     def rung_table(self, records: Iterable[TrialRecord] = ()) -> RungTable:
         """Return the table for ``decide_from``, filled with these records."""
@@ -96,6 +99,8 @@ class Decider:
             reason = self.overfitting(record.reports, self.policy.patience)
             if reason is not None:
                 return self._stop(record, TrialState.COMPLETE, f"{OVERFITTING}{reason}")
+        if newest.nominal_samples >= grace and (reason := self.outside(newest.metrics, self.policy.limits)) is not None:
+            return self._stop(record, TrialState.COMPLETE, reason)
         return None if compared else _continue(newest)
 
     def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:

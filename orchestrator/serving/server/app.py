@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from orchestrator.core.errors import UserError
-from orchestrator.serving.predictor import MAX_NEW_TOKENS, Prediction, Predictor
+from orchestrator.serving.predictor import Prediction, Predictor
 from orchestrator.serving.server.batching import Batcher, Group
 from orchestrator.serving.server.errors import RequestError
 from orchestrator.serving.server.guard import Guard
@@ -60,7 +60,9 @@ class Service:
         name, predictor = self._models.find(request.model)
         self._check(request, name, predictor)
         nonblank = [text for text in request.texts if text.strip()]
-        group = Group(model=name, max_new_tokens=request.max_new_tokens or min(MAX_NEW_TOKENS, self._limits.new_tokens))
+        group = Group(
+            model=name, max_new_tokens=request.max_new_tokens or min(predictor.max_new_tokens, self._limits.new_tokens)
+        )
         found = await self.batcher.answer(group, nonblank)
         if request.calibrated:
             found = predictor.calibrated(found)
@@ -81,6 +83,7 @@ class Service:
                 labels=list(each.card.labels),
                 max_length=each.card.max_length,
                 temperature=each.card.temperature,
+                max_new_tokens=None if each.card.labels else min(each.max_new_tokens, self._limits.new_tokens),
             )
             for name, each in self._models.predictors.items()
         ]
@@ -165,8 +168,8 @@ def version_of(name: str, predictor: Predictor) -> str:
 
 def _answer(found: Prediction | None) -> Answer:
     if found is None:
-        return Answer(answer=None, score=None, probabilities={})
-    return Answer(answer=found.answer, score=found.score, probabilities=dict(found.probabilities))
+        return Answer(answer=None, score=None, probabilities={}, cut=None)
+    return Answer(answer=found.answer, score=found.score, probabilities=dict(found.probabilities), cut=found.cut)
 
 
 async def _known(_request: Request, error: Exception) -> JSONResponse:

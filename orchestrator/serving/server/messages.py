@@ -16,7 +16,8 @@ class PredictRequest(BaseModel):
         default=False, description="probabilities at the temperature fitted on the validation rows"
     )
     max_new_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="most tokens of a generated answer; for language models only"
+        default=None,
+        description="most tokens of a generated answer, by default the adapter's own limit; for language models only",
     )
 
 
@@ -26,6 +27,7 @@ class Answer(BaseModel):
     answer: str | None = Field(description="the most probable label, or the generated text; null for a blank text")
     score: float | None = Field(description="the answer's probability; null for generated text")
     probabilities: dict[str, float] = Field(description="by label; empty for generated text")
+    cut: bool | None = Field(description="whether the limit of tokens ended a generated text; else null")
 
 
 class PredictResponse(BaseModel):
@@ -45,6 +47,7 @@ class ModelInfo(BaseModel):
     labels: list[str] = Field(description="empty for a language model")
     max_length: int = Field(description="longest input in tokens; longer inputs are cut")
     temperature: float | None = Field(description="null: no calibrated answers")
+    max_new_tokens: int | None = Field(description="default limit of an answer in tokens; null for a classifier")
 
 
 class Health(BaseModel):

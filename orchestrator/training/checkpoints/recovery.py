@@ -15,13 +15,14 @@ def recover(plan: EnginePlan, records: Iterable[TrialRecord], metric: Metric) ->
 
     Checkpoints of another sweep stay until a trial replaces them. Trials without a report are ignored.
     """
+    measured = bool(plan.data.shift) or plan.record or plan.forgetting
     for record in records:
         if record.reports:
             owner = Owner(sweep=plan.sweep_key, task=record.task)
             folder = TrialFolder(Path(plan.sweep_dir), record.number, owner=owner)
             yield from _discard(folder, record)
             if not record.ended:
-                yield from _again(folder, record, metric, measured=bool(plan.data.shift) or plan.record)
+                yield from _again(folder, record, metric, measured=measured)
 
 
 def _discard(folder: TrialFolder, record: TrialRecord) -> Iterator[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _HEADS = {
     Head.SEQUENCE_CLASSIFICATION: "sequence classification",
+    Head.TOKEN_CLASSIFICATION: "token classification",
     Head.CAUSAL_LM: "causal language modelling",
     Head.SEQ2SEQ_LM: "sequence-to-sequence language modelling",
 }
@@ -166,7 +167,8 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     require_model(source)
     config = _config(source)
     _require_head(source, config, objective)
-    classifies = objective.head is Head.SEQUENCE_CLASSIFICATION
+    classifies = objective.head.classifies
+    by_end = objective.head is Head.SEQUENCE_CLASSIFICATION and config.is_encoder_decoder
     with _refusing(source, "its tokenizer cannot be loaded"):
         tokenizer = load_tokenizer(source, classifies=classifies)
     _require_vocabulary(source, tokenizer)
@@ -180,7 +182,7 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
         notes += _check_weights(source, model, loading, writes=not classifies)
         if objective.head is Head.CAUSAL_LM:
             _require_causal(source, model)
-        if classifies and config.is_encoder_decoder:
+        if by_end:
             _require_one_end(source, tokenizer, config)
         rows = _embedding_rows(model)
         _require_embedded(source, tokenizer, rows, writes=not classifies)
@@ -192,7 +194,7 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
             f"{source}: data.max_length is {max_length}, its tokenizer says that the model was trained on texts of at "
             f"most {tokenizer.model_max_length} tokens (model_max_length)."
         )
-    one_end = tokenizer.eos_token if classifies and config.is_encoder_decoder else None
+    one_end = tokenizer.eos_token if by_end else None
     return CheckedModel(
         source=source,
         tokenizer=tokenizer,

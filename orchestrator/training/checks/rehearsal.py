@@ -37,7 +37,7 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     is_rows = isinstance(examples, Sequence) and len(examples) == len(rows)
     if not is_rows or not all("input_ids" in one for one in examples):
         raise _wrong(objective, "encode", f"a list of {len(rows)} dicts with input_ids, one per row", examples)
-    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+    if not objective.head.classifies:
         examples = sorted(examples, key=lambda one: len(one["input_ids"]))[:GENERATION_ROWS]
     batch: Any = objective.collate(examples, tokenizer)
     is_batch = isinstance(batch, Mapping) and {"input_ids", "labels"} <= batch.keys()
@@ -65,7 +65,9 @@ def random_logits(
 
     count, tokens = batch["input_ids"].shape
     shape: tuple[int, ...] = (count, len(objective.labels))
-    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+    if objective.head is Head.TOKEN_CLASSIFICATION:
+        shape = (count, tokens, len(objective.labels))
+    elif objective.head is not Head.SEQUENCE_CLASSIFICATION:
         shape = (count, tokens if objective.head is Head.CAUSAL_LM else batch["labels"].shape[1], len(tokenizer))
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
 

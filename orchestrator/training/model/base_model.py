@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 AUTO_CLASSES = {
     Head.SEQUENCE_CLASSIFICATION: "AutoModelForSequenceClassification",
+    Head.TOKEN_CLASSIFICATION: "AutoModelForTokenClassification",
     Head.CAUSAL_LM: "AutoModelForCausalLM",
     Head.SEQ2SEQ_LM: "AutoModelForSeq2SeqLM",
 }
@@ -84,7 +85,7 @@ def load_base(
     with quiet_libraries():
         model, loading = load_pretrained(auto, source, **arguments, **implemented_by(attention))
     missing = {*loading["missing_keys"], *(key[0] for key in loading.get("mismatched_keys", ()))}
-    classifies = objective.head is Head.SEQUENCE_CLASSIFICATION
+    classifies = objective.head.classifies
     use_tokens_of(model, load_tokenizer(source, classifies=classifies), classifies=classifies)
     fresh = tuple(sorted({key.rpartition(".")[0] for key in missing}))
     if quantisation is not None:
@@ -98,11 +99,11 @@ def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
     import transformers
 
     auto = getattr(transformers, AUTO_CLASSES[objective.head])
-    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+    if not objective.head.classifies:
         return auto, {}
     problem = problem_of(objective)
     return auto, {
-        **({} if problem is Problem.SINGLE_LABEL else {"problem_type": problem}),
+        **({} if problem in {None, Problem.SINGLE_LABEL} else {"problem_type": problem}),
         "num_labels": len(objective.labels),
         "id2label": dict(enumerate(objective.labels)),
         "label2id": {label: index for index, label in enumerate(objective.labels)},

@@ -15,23 +15,24 @@ PEFT_HEADS = ("classifier", "score")
 
 
 def modules_to_save(base: Base, head: Head) -> list[str]:
-    """Return the names for peft's ``modules_to_save``, without the names added by peft.
+    """Return the names for peft's ``modules_to_save``, without the names added by peft to a classifier of rows.
 
     The head of a classifier is every module outside the backbone (``base_model_prefix``), under any name:
     ``classifier``, ``classification_head``, ``pre_classifier``. A language model's head (``lm_head``) stays frozen.
 
     peft matches the end of a module's name, so ``classifier`` also matches ``pre_classifier``. But it keeps adapters
-    off exact matches only. Therefore full names are returned.
+    off exact matches only. Therefore full names are returned. With ``all-linear``, peft keeps adapters off the head of
+    a classifier of rows, but not off one of tokens (``findings/peft_all_linear_adapts_token_head.sh``).
 
     Raises:
         UserError: no head of a classifier is found, so it could not be trained.
     """
     wanted = {*base.fresh_modules} - {""}
-    if head is Head.SEQUENCE_CLASSIFICATION:
+    if head.classifies:
         wanted |= {*outside_backbone(base.model), *PEFT_HEADS}
     names = [name for name, _ in base.model.named_modules(remove_duplicate=False) if name]
     modules = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
-    if not modules and head is Head.SEQUENCE_CLASSIFICATION:
+    if not modules and head.classifies:
         rule = "a classifier's head stands outside its backbone, or is missing in the model's files"
         raise UserError(f"model: {rule}; {type(base.model).__name__} has none that could be trained")
     return sorted({*modules} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})

@@ -123,15 +123,19 @@ class SoloRun:
     def finish(self, best_samples: int) -> Mapping[str, float]:
         """Measure the best checkpoint, after freeing the training state."""
         self.close()
-        splits = self._context.final_splits(self._folder, best_samples)
-        if not splits:
+        forgetting, splits = self._context.plan.forgetting, self._context.final_splits(self._folder, best_samples)
+        if not splits and not forgetting:
             return {}
         if not self._folder.has_adapter(best_samples):  # removed or damaged
             self._folder.rewind(best_samples)
             self.advance(best_samples)
             self.close()
-        measured = self._engine.measure_each(self._folder.checkpoint(best_samples), self._task, splits)
-        return self._context.finals(self._folder, best_samples, measured)
+        checkpoint = self._folder.checkpoint(best_samples)
+        measured = self._engine.measure_each(checkpoint, self._task, splits) if splits else ()
+        metrics = self._context.finals(self._folder, best_samples, measured)
+        if forgetting:
+            metrics |= self._engine.measure(checkpoint, self._task, GENERAL).metrics
+        return metrics
 
     def close(self) -> None:
         """End the thread and free the model."""

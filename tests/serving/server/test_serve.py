@@ -50,7 +50,7 @@ def test_calibrated_answers_use_temperature(server: Server, folders: dict[str, P
     wanted = predictors["mood"].calibrated(predictors["mood"].predict(TEXTS))
     for row, prediction in zip(found[:-1], wanted, strict=True):
         assert row["probabilities"] == pytest.approx(dict(prediction.probabilities), abs=1e-5)
-    assert found[-1] == {"answer": None, "score": None, "probabilities": {}}
+    assert found[-1] == {"answer": None, "score": None, "probabilities": {}, "cut": None}
 
 
 def test_generated_text_is_bounded(server: Server, predictors: dict[str, Predictor]) -> None:
@@ -59,6 +59,7 @@ def test_generated_text_is_bounded(server: Server, predictors: dict[str, Predict
         answers = server.predict(model="writer", texts=["the match", "a film"], **body).json()["predictions"]
         wanted = predictors["writer"].answers(["the match", "a film"], max_new_tokens=tokens or 16)
         assert [row["answer"] for row in answers] == [each.answer for each in wanted]
+        assert [row["cut"] for row in answers] == [each.cut for each in wanted]
         assert answers[0]["score"] is None
 
 

@@ -171,5 +171,7 @@ def peft_gradients(adapted: Adapted) -> dict[str, torch.Tensor]:
     for name, parameter in adapted.model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None
-            gradients[name.replace(".default", "").replace(".modules_to_save", "")] = parameter.grad
+            gradients[
+                name.replace(".modules_to_save", "").replace("vector.default.weight", "vector").replace(".default", "")
+            ] = parameter.grad
     return gradients

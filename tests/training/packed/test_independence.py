@@ -19,7 +19,7 @@ from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_t5
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq, TinyTokens
 from tests.training.packed.packs import POINTS, World, task
 
 STEPS = 6
@@ -27,12 +27,18 @@ ALONE = 40
 """Updates of the watched trial alone. A long step makes several updates, but none beyond the next report."""
 WATCHED: dict[type[Objective], TrialTask] = {
     kind: task(0, dropout=0.2, batch_size=5, accumulation=2, rank=3, target_modules=targets)
-    for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"), (TinySeq2Seq, "k,wo"))
+    for kind, targets in (
+        (TinyClassification, "query,value"),
+        (TinyTokens, "query,value"),
+        (TinyCausal, "c_attn"),
+        (TinySeq2Seq, "k,wo"),
+    )
 }
 """The watched trial by objective. The models have dropout, also in attention; neighbours adapt more layers."""
 
 MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective]]] = {
     "bert": (tiny_bert, TinyClassification),
+    "bert-tokens": (tiny_bert, TinyTokens),
     "gpt2": (tiny_gpt2, TinyCausal),
     "t5": (tiny_t5, TinySeq2Seq),
 }
@@ -76,6 +82,7 @@ def neighbours(draw: st.DrawFn) -> Neighbour:
         batch_size=draw(st.integers(1, 16)),
         accumulation=draw(st.integers(1, 2)),
         dropout=draw(st.sampled_from([0.0, 0.3])),
+        dora=draw(st.booleans()),
         learning_rate=draw(st.sampled_from([1e-4, 1e-2])),
         max_length=draw(st.sampled_from([6, 32])),
         label_smoothing=draw(st.sampled_from([0.0, 0.1])),

@@ -21,8 +21,9 @@ from orchestrator.training.packed.layers.context import forward_context, number_
 from orchestrator.training.packed.layers.dropout import PackedDropout
 from orchestrator.training.packed.layers.first_tokens import skip_unread_tokens
 from orchestrator.training.packed.layers.flattening import install_hooks
+from orchestrator.training.packed.layers.frozen import FrozenWeight
 from orchestrator.training.packed.layers.full import PackedLinear, PackedNorm
-from orchestrator.training.packed.layers.lora import FrozenWeight, PackedLoRA
+from orchestrator.training.packed.layers.lora import PackedLoRA
 from orchestrator.training.packed.layout.blocks import Block, Layout
 from orchestrator.training.packed.masks.dropout_masks import DropoutMasks
 from orchestrator.training.packed.masks.streams import quantise_drop_prob
@@ -119,7 +120,7 @@ class Pack:
             CannotPackError: a pack does not support one of the layers, or it is too narrow.
         """
         try:
-            for key in adapter.tensors:
+            for key in sorted(adapter.tensors, key=_is_magnitude):  # after all A and B
                 self.pack_layer(*parse_key(key))
         finally:
             self.parameters.allocate()
@@ -140,6 +141,9 @@ class Pack:
         self.parameters.resize(max(self.slots, slot + 1), rank)
         for name, rank_and_scale in adapter.layers().items():
             self._lora[name].adapted[slot] = rank_and_scale
+        for key in adapter.tensors:
+            if _is_magnitude(key):
+                self._lora[parse_key(key)[0]].dora.add(slot)
         keep_scale = 1.0 / (1.0 - quantise_drop_prob(dropout))
         self.parameters.set_scales(slot, SlotScales(adapter.scales, keep_scale=keep_scale))
         self.load(slot, adapter.tensors)
@@ -155,6 +159,7 @@ class Pack:
         """Free a slot; its parameters and gradients become zero."""
         for layer in self._lora.values():
             layer.adapted.pop(slot, None)
+            layer.dora.discard(slot)
         self.parameters.clear(slot)
         self._free = sorted([*self._free, slot])
 
@@ -163,6 +168,7 @@ class Pack:
         self._free = []
         for layer in self._lora.values():
             layer.adapted.clear()
+            layer.dora.clear()
         self.parameters.resize(0, RANK_STEP)
 
     def load(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -218,6 +224,8 @@ class Pack:
         Raises:
             CannotPackError: see ``pack_layers``.
         """
+        if kind == "magnitude":
+            self._lora[name].add_magnitude()
         if name in self._lora or name in self._full:
             return
         try:
@@ -243,6 +251,10 @@ class Pack:
     def _replace(self, name: str, module: nn.Module) -> None:
         parent, _, child = name.rpartition(".")
         self.model.get_submodule(parent).register_module(child, module.train(self.model.training))
+
+
+def _is_magnitude(key: str) -> bool:
+    return parse_key(key)[1] == "magnitude"
 
 
 def _rank_first(key: str, value: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 
 from orchestrator.training.packed.autograd import Context, apply
 from orchestrator.training.packed.layers.context import current
-from orchestrator.training.packed.layers.lora import grad_of
+from orchestrator.training.packed.layers.frozen import grad_of
 from orchestrator.training.packed.layout.blocks import Layout
 from orchestrator.training.packed.slots.parameters import SlotParameters
 

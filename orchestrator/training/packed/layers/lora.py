@@ -7,7 +7,6 @@ trained ranks of one slot contiguous in memory over all layers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -17,6 +16,8 @@ from torch.nn.functional import grouped_mm
 
 from orchestrator.training.packed.autograd import Context, apply
 from orchestrator.training.packed.layers.context import current, site_of
+from orchestrator.training.packed.layers.dora import DoraFunction, Magnitudes
+from orchestrator.training.packed.layers.frozen import FrozenWeight, grad_of
 from orchestrator.training.packed.layout.blocks import Groups, Layout, add_to_slots
 from orchestrator.training.packed.masks.dropout_masks import DropoutMasks, Mask
 from orchestrator.training.packed.slots.parameters import SlotParameters
@@ -32,10 +33,11 @@ class PackedLoRA(nn.Module):
     Attributes:
         a_PRI, b_PRO: the adapters, float32.
         adapted: rank and scaling by slot; only slots with an adapter on this layer.
+        dora: the slots with DoRA on this layer.
     """
 
     def __init__(
-        self, base: nn.Module, frozen: "FrozenWeight", name: str, parameters: SlotParameters, *, grouped: bool | None
+        self, base: nn.Module, frozen: FrozenWeight, name: str, parameters: SlotParameters, *, grouped: bool | None
     ) -> None:
         """Wrap a layer.
 
@@ -52,6 +54,8 @@ class PackedLoRA(nn.Module):
         self.a_PRI = parameters.add_layer(name, "A", torch.Size([frozen.inputs]))
         self.b_PRO = parameters.add_layer(name, "B", torch.Size([frozen.outputs]))
         self.adapted: dict[int, tuple[int, float]] = {}
+        self.dora: set[int] = set()
+        self._magnitudes: Magnitudes | None = None
         self._name, self._slot_parameters, self._site, self._grouped = name, parameters, site_of(base), grouped
 
     @property
@@ -68,7 +72,18 @@ class PackedLoRA(nn.Module):
         mask = self._mask(layout, context.masks, x_NI) if self.training and context.masks is not None else None
         products = self._products(layout, None if mask is None else context.masks, x_NI)
         y_NO = apply(LoRAFunction, x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)
+        if self._magnitudes is not None and any(block.slot in self.dora for block in layout.blocks):
+            drop_probs = {} if mask is None or context.masks is None else context.masks.lora_drop_probs
+            rescaled = self._magnitudes.rescaled(layout, x_NI.shape[0], self.adapted, self.dora, drop_probs)
+            magnitude_PO = self._magnitudes.magnitude_PO
+            y_NO = apply(DoraFunction, x_NI, y_NO, magnitude_PO, rescaled, self.frozen, self.bias_O, mask)
         return y_NO.view(*x.shape[:-1], -1)
+
+    def add_magnitude(self) -> None:
+        """Add a magnitude per slot, for DoRA; empty until ``allocate``. Calling it again does nothing."""
+        if self._magnitudes is None:
+            magnitude_PO = self._slot_parameters.add_layer(self._name, "magnitude", torch.Size([self.frozen.outputs]))
+            self._magnitudes = Magnitudes(self.frozen, self.a_PRI, self.b_PRO, magnitude_PO)
 
     def _mask(self, layout: Layout, masks: DropoutMasks, x_NI: torch.Tensor) -> Mask | None:
         """Return the mask of the adapters' inputs; None if no slot with an adapter on this layer has dropout.
@@ -102,7 +117,7 @@ class PackedLoRA(nn.Module):
 class _LoRAContext(Context):
     adapters: tuple[nn.Parameter, nn.Parameter]
     products: "AdapterProducts | None"
-    frozen: "FrozenWeight"
+    frozen: FrozenWeight
     mask: Mask | None
 
 
@@ -118,7 +133,7 @@ class LoRAFunction(torch.autograd.Function):
         x_NI: torch.Tensor,
         a_PRI: nn.Parameter,
         b_PRO: nn.Parameter,
-        frozen: "FrozenWeight",
+        frozen: FrozenWeight,
         bias_O: torch.Tensor | None,
         products: "AdapterProducts",
         mask: Mask | None,
@@ -316,50 +331,3 @@ def has_grouped_kernel(device: torch.device, dtype: torch.dtype) -> bool:
     if device.type != "cuda" or dtype is not torch.bfloat16:
         return False
     return torch.cuda.get_device_capability(device)[0] in _GROUPING
-
-
-def grad_of(parameter: nn.Parameter) -> torch.Tensor:
-    """Return the gradient of a stacked parameter."""
-    assert parameter.grad is not None
-    return parameter.grad
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrozenWeight:
-    """The weight of a frozen linear layer, in the format of the base model.
-
-    A 4-bit weight is dequantised once per forward and once per backward of a thread, for all its slots, and freed after
-    the layer's product. Keeping it would cost the memory that 4 bits save.
-
-    Attributes:
-        stored: ``weight_OI``, or bitsandbytes' 4-bit parameter.
-        outputs, inputs: O and I.
-    """
-
-    stored: torch.Tensor
-    outputs: int
-    inputs: int
-
-    @classmethod
-    def from_layer(cls, base: nn.Module) -> "FrozenWeight":
-        """Return the weight of an ``nn.Linear``, a 4-bit layer, or a ``Conv1D`` of transformers (stored transposed)."""
-        assert isinstance(base.weight, torch.Tensor)
-        if not isinstance(base, nn.Linear):
-            weight_OI = base.weight.detach().t().contiguous()
-            return cls(stored=weight_OI, outputs=weight_OI.shape[0], inputs=weight_OI.shape[1])
-        in_4_bits = not base.weight.is_floating_point()  # detach() would lose the scales of bitsandbytes' parameter
-        stored = base.weight if in_4_bits else base.weight.detach()
-        return cls(stored=stored, outputs=base.out_features, inputs=base.in_features)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """O and I."""
-        return self.outputs, self.inputs
-
-    def weight(self) -> torch.Tensor:
-        """Return ``weight_OI`` in the number format of the activations."""
-        if self.stored.is_floating_point():
-            return self.stored
-        from orchestrator.training.model.quantised import weight_of
-
-        return weight_of(self.stored)

@@ -17,7 +17,7 @@ from orchestrator.core.errors import LoratoryError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.evaluation.row_independence import find_stateful_module
-from orchestrator.objective.protocol import Example, Head, Objective
+from orchestrator.objective.protocol import Example, Objective
 from orchestrator.objective.sequences import separate
 from orchestrator.training.model.base_model import load_base
 from orchestrator.training.model.trial_weights import widen
@@ -61,7 +61,7 @@ def reason_not_to_pack(
     Raises:
         LoratoryError: memory does not suffice for the model, neither in float32 nor in bfloat16.
     """
-    if tokenizer.padding_side == "left" and objective.head is Head.SEQUENCE_CLASSIFICATION:
+    if tokenizer.padding_side == "left" and objective.head.classifies:
         return "its classifier reads the last position of a row, so padding is on the left"
     chosen = _chosen(rows, min(max_length, _positions(source) or max_length))
     attempt = partial(_reason, source, objective, device, tokenizer, chosen, quantisation)

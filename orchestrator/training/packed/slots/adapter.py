@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 _PREFIX = "base_model.model."
-_A, _B = ".lora_A.weight", ".lora_B.weight"
+_KINDS = {".lora_A.weight": "A", ".lora_B.weight": "B", ".lora_magnitude_vector": "magnitude"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,8 @@ class Adapter:
     """The trainable tensors of a trial, float32, with the names and shapes of an adapter's file.
 
     Attributes:
-        tensors: ``base_model.model.<layer>.lora_A.weight`` (r × I), ``….lora_B.weight`` (O × r), and whole parameters.
+        tensors: ``base_model.model.<layer>.lora_A.weight`` (r × I), ``….lora_B.weight`` (O × r), DoRA's
+            ``….lora_magnitude_vector`` (O), and whole parameters.
         scales: scaling of the adapter product, by name of the layer in the base model.
         config: peft's configuration of the adapter.
         base_name: name of the base model in the configuration.
@@ -72,8 +73,6 @@ def require_packable(settings: TrialSettings) -> None:
     """Raise ``CannotPackError`` if the method of the settings cannot train in a pack."""
     if settings.method != LORA:
         raise CannotPackError("packs train only LoRA")
-    if settings.dora:
-        raise CannotPackError("DoRA scales the base weights per trial, and the trials of a pack share them")
 
 
 def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adapter:
@@ -86,6 +85,8 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
         ValueError: peft rejects the settings.
     """
     require_packable(task.settings)
+    if task.settings.dora and plan.quantisation is not None:
+        raise CannotPackError("DoRA starts from the lengths of the quantised weights, and a pack draws from the others")
     from peft import get_peft_model_state_dict
     from transformers import set_seed
 
@@ -114,12 +115,12 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
 def parse_key(key: str) -> tuple[str, str]:
     """Return the layer and the kind of parameter of a key in an adapter's file.
 
-    The layer is a module's name in the base model; the kind is ``A``, ``B`` or the name of a parameter.
+    The layer is a module's name in the base model; the kind is ``A``, ``B``, ``magnitude`` or the
+    name of a parameter.
     """
     name = key.removeprefix(_PREFIX)
-    if name.endswith(_A):
-        return name.removesuffix(_A), "A"
-    if name.endswith(_B):
-        return name.removesuffix(_B), "B"
+    for ending, kind in _KINDS.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending), kind
     layer, _, parameter = name.rpartition(".")
     return layer, parameter

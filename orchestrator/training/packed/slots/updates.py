@@ -15,7 +15,8 @@ from orchestrator.training.optimiser import learning_rate_of
 from orchestrator.training.packed.slots.parameters import RANKED, ParameterStack, SlotParameters
 from orchestrator.training.process.hardware import to_device
 
-_NAMES = {"A": "lora_A", "B": "lora_B"}
+_NAMES = {"A": "lora_A", "B": "lora_B", "magnitude": "lora_magnitude_vector"}
+_WITHOUT_DECAY = ("bias", "magnitude")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +42,8 @@ class SlotUpdate:
         return learning_rate_of(_NAMES.get(kind, kind), self.settings) * self.schedule_factor
 
     def weight_decay(self, kind: str) -> float:
-        """Return the weight decay of a kind of parameter; biases have none."""
-        return 0.0 if kind == "bias" else self.settings.weight_decay
+        """Return the weight decay of a kind of parameter; biases and magnitudes have none."""
+        return 0.0 if kind in _WITHOUT_DECAY else self.settings.weight_decay
 
 
 def gradient_norms(parameters: SlotParameters, updates: Sequence[SlotUpdate]) -> torch.Tensor:

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from orchestrator.training.packed.autograd import apply
+from orchestrator.training.packed.layers.frozen import FrozenWeight
 from orchestrator.training.packed.layers.lora import (
-    FrozenWeight,
     GroupedProducts,
     LoopedProducts,
     LoRAFunction,
