@@ -30,13 +30,14 @@ from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
+from orchestrator.spec.folds import FoldsSection
 from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.preference import check_preference
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, FoldsSection, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec

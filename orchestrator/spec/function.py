@@ -11,8 +11,9 @@ from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import PriorName
+from orchestrator.spec.function_section import FunctionSection
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import FunctionSection, SweepFile
+from orchestrator.spec.sections import SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.suggest import did_you_mean
 

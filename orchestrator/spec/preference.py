@@ -1,4 +1,4 @@
-"""Rules over the settings of a loss over pairs of answers, and the metrics that compare trials."""
+"""The section ``preference`` of the sweep file. Rules over the settings of a loss over pairs of answers, and the metrics that compare trials."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,21 @@ from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.core.preference import PreferenceLossName
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ParamValue, Space
+from orchestrator.spec.fields import Section
 from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems
+from orchestrator.spec.settings_fields import with_settings
 
 _USERS: Mapping[str, tuple[PreferenceLossName, ...]] = {
     "gamma": (PreferenceLossName.SIMPO,),
     "label_smoothing": (PreferenceLossName.DPO, PreferenceLossName.DPO_NORM, PreferenceLossName.SIMPO),
 }
 """Losses with a setting, for settings that some losses ignore."""
+
+
+@with_settings(Group.PREFERENCE)
+class PreferenceSection(Section):
+    """The fixed settings of a loss over pairs of answers."""
 
 
 def check_preference(
