@@ -80,10 +80,8 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
-    sampler, stopping = _policies(file, metric, facts, problems)
-    if facts is not None and function is None:
-        check_preference(facts, fixed, space, (metric, stopping), problems)
-    checks.check_sampler(sampler, space, problems)
+    sampler, stopping = _policies(file, metric, facts, space, problems)
+    check_preference(facts if function is None else None, fixed, space, (metric, stopping), problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
     problems.raise_if_any()
@@ -158,14 +156,16 @@ def _sampler(file: SweepFile) -> SamplerPolicy:
 
 
 def _policies(
-    file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, problems: Problems
+    file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, space: Space, problems: Problems
 ) -> tuple[SamplerPolicy, StoppingPolicy]:
     """Return sampler and stopping rule; both depend on the goal."""
     stopping = stopping_for(_stopping(file), file, metric, problems)
     if facts is not None:
         check_limits(file, facts, problems)
     rung = checks.read_rung_metric(file.early_stopping, facts, problems)
-    return sampler_for(_sampler(file), file, metric, problems), replace(stopping, metric=rung)
+    sampler = sampler_for(_sampler(file), file, metric, problems)
+    checks.check_sampler(sampler, space, problems)
+    return sampler, replace(stopping, metric=rung)
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:

@@ -1,4 +1,4 @@
-"""The section ``preference`` of the sweep file. Rules over the settings of a loss over pairs of answers, and the metrics that compare trials."""
+"""The section ``preference`` of the sweep file, and the rules over its settings and the metrics that compare trials."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ class PreferenceSection(Section):
 
 
 def check_preference(
-    facts: ObjectiveFacts,
+    facts: ObjectiveFacts | None,
     fixed: Mapping[str, ParamValue],
     space: Space,
     compared: tuple[Metric | None, StoppingPolicy],
@@ -35,12 +35,14 @@ def check_preference(
     """Check that the objective and the loss use each written setting, and that the metrics compare all trials.
 
     Args:
-        facts: of the objective.
+        facts: of the objective; None: unknown, or the objective is a function.
         fixed: fixed settings by name.
         space: the searched settings.
         compared: the metric of the search, and the stopping rule with its metric.
         problems: gets the broken rules.
     """
+    if facts is None:
+        return
     written = [name for name in RULES if name in fixed or space.has(name)]
     own = [name for name in written if RULES[name].group is Group.PREFERENCE]
     if not facts.loss_settings:
