@@ -8,7 +8,7 @@ from orchestrator.core.errors import SpecError
 from orchestrator.objective.loading import objective_facts
 from orchestrator.spec.load import load_spec
 
-SWEEP = """
+SWEEP = """\
 name: pairs
 objective: short_headline
 training: {label_smoothing: 0.1}
