@@ -21,7 +21,7 @@ _USERS: Mapping[str, tuple[PreferenceLossName, ...]] = {
 
 
 @with_settings(Group.PREFERENCE)
-class PreferenceSection(Section):
+class Preference(Section):
     """The fixed settings of a loss over pairs of answers."""
 
 

@@ -41,7 +41,7 @@ from orchestrator.spec.fields import (
 from orchestrator.spec.folds import FoldsEntry
 from orchestrator.spec.function_section import FunctionSection
 from orchestrator.spec.gates import GatesSection, MetricRange
-from orchestrator.spec.preference import PreferenceSection
+from orchestrator.spec.preference import Preference
 from orchestrator.spec.settings_fields import ParameterEntry, with_parameters, with_settings
 
 _Text = TypeVar("_Text", bound=str)
@@ -327,8 +327,8 @@ class SweepFile(Section):
     data: Data = Field(default=Data(), description="the rows")
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")
     training: Training = Field(default=Training(), description="device, number format and fixed settings of training")
-    preference: PreferenceSection = Field(
-        default=PreferenceSection(), description="the loss over pairs of answers, for the objective preference"
+    preference: Preference = Field(
+        default=Preference(), description="the loss over pairs of answers, for the objective preference"
     )
     search: Search = Field(default=Search(), description="search space, metric and sampler")
     early_stopping: EarlyStoppingEntry = Field(

@@ -28,9 +28,9 @@ def test_ignored_settings_and_unequal_losses_are_refused(tmp_path: Path) -> None
     places = [line.split(":", 1)[1].partition(": ")[0] for line in str(caught.value).splitlines()]
     assert places == [
         "1:1 early_stopping.metric",
-        "4:12 training.label_smoothing",
-        "5:25 preference.gamma",
-        "7:3 search.metric",
+        "3:12 training.label_smoothing",
+        "4:25 preference.gamma",
+        "6:3 search.metric",
     ]
 
 
