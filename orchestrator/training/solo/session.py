@@ -56,7 +56,8 @@ class Session:
         set_seed(self._task.seed)
         plan = context.plan
         base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
-        adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows())
+        updates = len(self._update_plan.order)
+        adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
         use_fast_dropout(adapted.model)
         inputs = TrainingInputs(
             objective=self._objective,
