@@ -9,6 +9,7 @@ from orchestrator.core.class_weights import NONE, weights_problem
 from orchestrator.core.errors import UserError
 from orchestrator.core.inits import INITS
 from orchestrator.core.methods import LORA, METHODS, OPTIONS, Option
+from orchestrator.core.preference import PreferenceLossName
 from orchestrator.core.space import ParamValue
 
 LEAST = 1e-30
@@ -23,6 +24,7 @@ class Group(enum.StrEnum):
     ADAPTER = "adapter"
     TRAINING = "training"
     DATA = "data"
+    PREFERENCE = "preference"
 
 
 def _setting(
@@ -132,6 +134,21 @@ class TrialSettings:
     )
     max_length: int = _setting(128, Group.DATA, "maximum number of tokens of a row", low=2, high=1_048_576)
     train_fraction: float = _setting(1.0, Group.DATA, "share of the training rows in use", low=0, open_low=True, high=1)
+    loss: str = _setting(
+        PreferenceLossName.DPO.value,
+        Group.PREFERENCE,
+        "loss over pairs of answers: dpo, dpo_norm (log-ratios per token), ipo, simpo or orpo (no base model)",
+        choices=tuple(PreferenceLossName),
+    )
+    beta: float = _setting(
+        0.1,
+        Group.PREFERENCE,
+        "strength of the preference: dpo 0.05 to 0.5, dpo_norm and simpo 1 to 10",
+        low=0,
+        open_low=True,
+        high=1000,
+    )
+    gamma: float = _setting(0.5, Group.PREFERENCE, "margin of simpo between the two rewards", low=0, high=1000)
     options: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
     values: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
 

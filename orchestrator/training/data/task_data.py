@@ -73,6 +73,15 @@ class TaskData:
             self._encoded[key] = self.objective.encode(known[name], self.tokenizer, max_length)
         return self._encoded[key]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all splits, shift sets last."""
+        return ("train", "validation", "test", *self.shift_sets)
+
+    def all_rows(self, max_length: int) -> list[Example]:
+        """Return the encoded rows of all splits in the order of ``names``."""
+        return [row for name in self.names for row in self.split(name, max_length)]
+
     def train(self, task: TrialTask) -> list[Example]:
         """Return the examples of a trial's training rows: the first ``train_fraction`` of one fixed order.
 
