@@ -18,6 +18,7 @@ class ObjectiveFacts:
         default_source: the data if the sweep file names none.
         labels: class names in the order of their ids; empty if the task has no classes, None if they are unknown.
         generated: names of the metrics of generated answers, on validation and test rows alone; a part of ``metrics``.
+        loss_settings: names of the settings that its loss depends on, such as ``beta``.
         complete: whether ``metrics`` is complete; False if the file was read without execution and computes them.
     """
 
@@ -26,5 +27,6 @@ class ObjectiveFacts:
     default_model: Source
     default_source: Source
     labels: tuple[str, ...] | None = None
+    loss_settings: tuple[str, ...] = ()
     complete: bool = True
     generated: frozenset[str] = frozenset()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from orchestrator.core.data import DataPlan, DataSummary, Source
 from orchestrator.core.metric import Direction
 from orchestrator.core.problem import Problem
+from orchestrator.core.settings import TrialSettings
 
 if TYPE_CHECKING:
     import datasets
@@ -25,18 +26,32 @@ class Head(enum.StrEnum):
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
     TOKEN_CLASSIFICATION = "token_classification"  # noqa: S105  (the name of a task)
-    """One output per class for every token: entities, or the start and the end of an answer."""
+    """One output per class for every token."""
+    QUESTION_ANSWERING = "question_answering"
+    """Two outputs for every token: the start and the end of an answer."""
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ_LM = "seq2seq_lm"
 
     @property
     def classifies(self) -> bool:
         """Whether the head has an output per class, for a row or for every token; it is new and trained in full."""
-        return self in {Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION}
+        return self in {Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING}
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the head has an output per class for every token."""
+        return self in {Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING}
 
 
 Example = dict[str, Any]
-"""One encoded row: ``input_ids`` (list of int) and other inputs of the objective's ``collate``."""
+"""One encoded row: ``input_ids`` (list of int) and other inputs of the objective's ``collate``.
+
+A row may hold several sequences that stay in one batch, see ``objective.sequences``.
+"""
+REFERENCE = "reference"
+"""Key of the base model's values of a row, in an example and in a batch; see ``ComparesWithBase``."""
+NOT_INPUTS = frozenset({"labels", REFERENCE})
+"""Keys of a batch for the loss only; a model gets the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,3 +156,33 @@ class WritesAnswers(Protocol):
 def generation_metrics(objective: Objective) -> Mapping[str, Direction]:
     """Return the metrics of the objective's answers; empty if it writes none, or does not measure them."""
     return objective.generation_metrics if isinstance(objective, WritesAnswers) else {}
+
+
+@runtime_checkable
+class LossOfSettings(Protocol):
+    """An objective whose loss depends on settings of the trial, such as ``beta``."""
+
+    loss_settings: tuple[str, ...]
+    """The names of these settings."""
+
+    def with_settings(self, settings: TrialSettings) -> Objective:
+        """Return the objective with the loss and the metrics of a trial."""
+
+
+@runtime_checkable
+class ComparesWithBase(Protocol):
+    """An objective that compares the trained model with its frozen base model.
+
+    Engines call ``predictions`` with the base model's logits, once for all trials, and encode the result.
+    """
+
+    def with_reference(self, examples: Sequence[Example], pairs: "Sequence[tuple[Any, Any]]") -> list[Example]:
+        """Return the rows with the key ``REFERENCE``, from the base model's ``predictions``, one pair per row."""
+
+    def base_metrics(self, pairs: "Sequence[tuple[Any, Any]]") -> Mapping[str, float]:
+        """Return ``loss`` and the other metrics of the base model itself, from its ``predictions``: the baseline."""
+
+
+def objective_of(objective: Objective, settings: TrialSettings) -> Objective:
+    """Return the objective of a trial: with its loss, if that depends on the settings."""
+    return objective.with_settings(settings) if isinstance(objective, LossOfSettings) else objective

@@ -9,6 +9,7 @@ from orchestrator.core.errors import AssetError, LoratoryError, first_line
 from orchestrator.objective.chat import ChatCompletion
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
+from orchestrator.objective.sequences import LENGTHS, longest
 from orchestrator.objective.text_pairs import PAIR
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def truncated(
         DataError: ``max_length`` is too short for the objective's prompt.
     """
     named = splits.by_name()
+    if hasattr(objective, "join"):  # a long row has several windows instead
+        return dict.fromkeys(named, 0)
     decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
     if not any(undecided for _, undecided in decided.values()):
         return {name: exceeding for name, (exceeding, _) in decided.items()}
@@ -113,7 +116,7 @@ def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) ->
     names = [
         "text",
         *([PAIR] if PAIR in rows.column_names else []),
-        *([objective.target] if isinstance(objective, TextGeneration) else []),
+        *(getattr(objective, "targets", (objective.target,)) if isinstance(objective, TextGeneration) else ()),
     ]
     extra = _SPECIAL + len(getattr(objective, "prompt", "").encode())
     exceeding, undecided = 0, []
@@ -152,7 +155,12 @@ def _count(
 
 
 def _length(example: Example) -> int:
-    """Return the length in tokens of a row's input or of its token labels, the longer one."""
+    """Return the length in tokens of a row's input or of its token labels, the longer one.
+
+    The input of a row of several sequences is as long as its longest sequence.
+    """
+    if LENGTHS in example:
+        return longest(example)
     labels = example.get("labels")
     tokens = labels if isinstance(labels, Sequence) and not isinstance(next(iter(labels), None), float) else ()
     return max(len(example["input_ids"]), len(tokens))

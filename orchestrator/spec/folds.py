@@ -1,4 +1,4 @@
-"""The key ``data.folds``."""
+"""The key ``data.folds`` of the sweep file."""
 
 from typing import Annotated
 

@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
+from orchestrator.objective.protocol import objective_of
 from orchestrator.training.answers import write_and_score
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
@@ -14,6 +16,7 @@ from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.model.adapters import Adapted, adapt, merged
 from orchestrator.training.model.base_model import load_base
+from orchestrator.training.model.starts import ROWS, StartRows
 from orchestrator.training.process.memory import peak_mb, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
 from orchestrator.training.solo.dropout import use_fast_dropout
@@ -32,6 +35,7 @@ class Session:
         self._context = context
         self._task = task
         self._folder = folder
+        self._objective = objective_of(context.objective, task.settings)
         self._update_plan = UpdatePlan.create(context.data, task, context.plan.timetable)
         self._last_update = 0
         self._started_at = time.time()
@@ -49,17 +53,20 @@ class Session:
         # OpenMP keeps the thread count per thread, and Ray's workers start with 1.
         torch.set_num_threads(context.plan.threads)
         reset_peak(context.device)
+        context.add_references(self._task.settings)
         set_seed(self._task.seed)
         plan = context.plan
         base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
-        adapted = adapt(base, self._task.settings, context.objective.head)
+        updates = len(self._update_plan.order)
+        adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
         use_fast_dropout(adapted.model)
         inputs = TrainingInputs(
-            objective=context.objective,
+            objective=self._objective,
             tokenizer=context.data.tokenizer,
             rows=self._update_plan.rows,
             order=self._update_plan.order,
             bfloat16=context.bfloat16,
+            class_weights=self._update_plan.class_weights,
         )
         self._folder.clear_scratch()
         heartbeat = Heartbeat(self._folder)
@@ -80,6 +87,16 @@ class Session:
             trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
         finally:
             trainer.close()
+
+    def _start_rows(self) -> StartRows:
+        """Return the rows read by some inits: the first of the trial's order, the same after a resume."""
+        order = islice(chain.from_iterable(self._update_plan.order), ROWS)
+        return StartRows(
+            objective=self._context.objective,
+            tokenizer=self._context.data.tokenizer,
+            rows=[self._update_plan.rows[row] for row in order],
+            device=self._context.device,
+        )
 
     def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
         """Return the Trainer, with DeepSpeed if the plan has a configuration for it."""
@@ -125,7 +142,7 @@ class Session:
         context, settings = self._context, self._task.settings
         with kept_random_state(), merged(trainer.adapted_model):
             measured = {
-                split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer).metrics
+                split: measure(trainer.adapted_model, self._objective, rows, context.data.tokenizer).metrics
                 for split, rows in self._update_plan.splits.items()
             }
             answers: dict[str, float] = {}
