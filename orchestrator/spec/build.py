@@ -78,13 +78,12 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     function = read_function(file, sources, problems)
     objective, facts = _objective(file.objective, function, sources, objective_facts, problems)
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
-    deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
     sampler, stopping, generation = _policies(file, metric, facts, space, problems)
     check_preference(facts if function is None else None, fixed, space, (metric, stopping), problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
-    confirm = checks.read_confirm(file, problems)
+    confirm, deepspeed = checks.read_confirm(file, problems), read_deepspeed(file.training.deepspeed, sources, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
     warnings = (*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems))
@@ -246,8 +245,15 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         folds=None if folds is None else folds.folds,
         repeats=1 if folds is None else folds.repeats,
         equal_folds=folds is not None,
+        prompt=_prompt(data.prompt, problems),
         chat_template=_chat_template(data.chat_template, sources, problems),
     )
+
+
+def _prompt(written: str | None, problems: Problems) -> str | None:
+    if written is not None and written.count("{text}") != 1:
+        problems.add(("data", "prompt"), f"{{text}} must stand once, for the row's text; got {written!r}")
+    return written
 
 
 def _chat_template(written: str | None, sources: SourceReader, problems: Problems) -> str | None:

@@ -103,6 +103,9 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
+    prompt: Prose | None = Field(
+        default=None, description="input of a generative task, with {text} for the row's text; its own if absent"
+    )
     chat_template: Address | None = Field(
         default=None,
         description="file with a chat template in Jinja, for objective: chat; the tokenizer's own template if absent",

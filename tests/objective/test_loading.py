@@ -39,6 +39,8 @@ def test_shipped_objectives_are_complete() -> None:
         "chat",
         "classification",
         "extractive_qa",
+        "generation",
+        "generation_seq2seq",
         "headline",
         "headline_seq2seq",
         "multi_label",

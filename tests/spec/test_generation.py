@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.errors import SpecError
+from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.generation import GenerationRequest
 from orchestrator.core.metric import Direction
+from orchestrator.objective.loading import load_objective
 from orchestrator.objective.static import static_facts
 from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
@@ -82,3 +83,14 @@ def test_own_file_states_its_metrics_of_answers(tmp_path: Path) -> None:
     assert "rouge_l" in facts.generated
     file.write_text(file.read_text().replace("GENERATION_METRICS\n\nO", "{'chrf': Direction.MAXIMIZE}\n\nO"))
     assert static_facts(str(file)).generated == {"chrf"}
+
+
+def test_prompt_of_the_file_is_used(tmp_path: Path) -> None:
+    prompt = read(tmp_path, "objective=generation", "data.prompt='Question: {text} Answer:'").data.prompt
+    objective = load_objective("generation", (), None, prompt)
+    assert getattr(objective, "prompt", None) == "Question: {text} Answer:"
+    assert getattr(load_objective("generation"), "prompt", None) == "{text}\n"
+    with pytest.raises(UserError, match=r"data\.prompt: objective topic has no prompt"):
+        load_objective("topic", (), None, prompt)
+    with pytest.raises(SpecError, match="must stand once"):
+        read(tmp_path, "objective=generation", "data.prompt=Answer:")

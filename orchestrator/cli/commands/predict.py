@@ -82,12 +82,7 @@ def predict(
     if without:
         screen.err.print(f"{without} of {len(predictions)} texts are blank and have no answer", markup=False)
     _name_cut(screen, predictions, max_new_tokens or predictor.max_new_tokens)
-    screen.emit(
-        {
-            "model": predictor.reference,
-            "predictions": [asdict(item) for item in predictions],
-        }
-    )
+    screen.emit({"model": predictor.reference, "predictions": [asdict(item) for item in predictions]})
 
 
 def _require_writer(predictor: "Predictor", max_new_tokens: int | None) -> None:
