@@ -21,7 +21,9 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.promotion.export import export_folder
 from orchestrator.tracking.adapter_model import AdapterRunner
+from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.order import data_order
@@ -175,8 +177,21 @@ def assert_predicts(adapter: Path, model: Path, objective: Objective, plain: Pef
     """Assert that the logged model's runner has the predictions of plain peft."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.save_pretrained(adapter)
-    card = {"labels": objective.labels, "head": objective.head, "max_length": 32, "base": {"revision": None}}
-    (adapter / "loratory.json").write_text(json.dumps({**card, "base_path": str(model), "prompt": "{text}"}))
+    card = AdapterCard(
+        base=Source(origin=Origin.LOCAL, name=str(model)),
+        base_path=str(model),
+        head=objective.head,
+        labels=tuple(objective.labels),
+        max_length=32,
+        objective="tiny",
+        sweep="tiny#1",
+        sweep_key="",
+        trial=0,
+        samples=8,
+        measured_at=0.0,
+    )
+    (adapter / "loratory.json").write_text(json.dumps(card.to_json()))
+    export_folder(adapter, card, adapter.with_name("export"))
     runner = AdapterRunner(adapter)
     encoded = tokenizer("a good film", return_tensors="pt")
     with torch.no_grad():
