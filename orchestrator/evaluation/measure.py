@@ -262,9 +262,10 @@ def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "t
 
         return torch.stack([output.start_logits, output.end_logits], dim=-1)
     logits: torch.Tensor = output.logits
-    tokens = batch["input_ids"].shape[1]
-    is_longer = logits.dim() == 3 and "decoder_attention_mask" not in batch and logits.shape[1] > tokens
-    return logits[:, -tokens:] if is_longer else logits  # the virtual tokens of a prompt come first
+    prompt = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+    if prompt and logits.dim() == 3:  # the virtual tokens come first
+        return logits[:, -batch["input_ids"].shape[1] :]
+    return logits
 
 
 def inputs(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "dict[str, Any]":
