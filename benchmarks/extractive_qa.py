@@ -1,8 +1,8 @@
 """Answers to questions on news: trials of this project beside plain transformers and peft, on the same rows.
 
-``python -m benchmarks.extractive_qa [--seeds 3]`` needs the file of ``docs/examples/news_questions.py``. The plain side is
-transformers' recipe for SQuAD 2.0: its own encoding, ``Trainer``, and the best span against no answer. Both sides have
-the same rows, configuration and number of updates; their seeds give other heads, adapters and orders of the rows.
+``python -m benchmarks.extractive_qa [--seeds 3]`` needs the file of ``docs/examples/news_questions.py``. The plain side
+is transformers' recipe for SQuAD 2.0: its own encoding, ``Trainer``, and the best span against no answer. Both sides
+have the same rows, configuration and number of updates; a seed gives other heads, adapters and orders of the rows.
 """
 
 import argparse
@@ -11,13 +11,21 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import datasets
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer, Trainer, TrainingArguments, set_seed
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
 
 from objectives.extractive_qa import OBJECTIVE
 from orchestrator.assets.models import resolve_model
@@ -71,7 +79,7 @@ def ours(plan: DataPlan, epochs: int, seeds: int) -> Iterator[tuple[float, float
             wanted = {engine.start(task): samples for task in tasks}
             reports: list[Any] = []
             while len(reports) < seeds:
-                found = engine.step({run: samples for run in wanted})
+                found = engine.step(dict.fromkeys(wanted, samples))
                 reports += found.values()
                 wanted = {run: samples for run in wanted if run not in found}
             by_trial = {report.trial: report for report in reports}
@@ -113,9 +121,9 @@ def plain(rows: dict[str, datasets.Dataset], epochs: int, seed: int) -> tuple[fl
     return mean(exact_match(*pair) for pair in pairs), mean(f1(*pair) for pair in pairs)
 
 
-def _encoded(rows: datasets.Dataset, tokenizer: Any) -> Iterator[dict[str, Any]]:
+def _encoded(rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
     """Yield features as in transformers' example: padded windows with the positions of the answer, CLS without one."""
-    found = tokenizer(
+    found: Any = tokenizer(
         rows["text"][:],
         rows["text_pair"][:],
         truncation="only_second",
@@ -144,7 +152,7 @@ def _encoded(rows: datasets.Dataset, tokenizer: Any) -> Iterator[dict[str, Any]]
         }
 
 
-def _answers(model: Any, rows: datasets.Dataset, windows: list[dict[str, Any]]) -> list[str]:
+def _answers(model: PreTrainedModel, rows: datasets.Dataset, windows: list[dict[str, Any]]) -> list[str]:
     best: dict[int, tuple[float, str]] = {}
     absent: dict[int, float] = {}
     for at in range(0, len(windows), 32):
@@ -189,9 +197,9 @@ def main() -> None:
 
 def show(name: str, found: list[tuple[float, float]], seconds: float) -> None:
     """Print one line: the mean and the standard deviation over the seeds."""
+    columns = zip(("exact match", "F1"), zip(*found, strict=True), strict=True)
     text = ", ".join(
-        f"{metric} {mean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f} ({' '.join(f'{one:.3f}' for one in values)})"
-        for metric, values in zip(("exact match", "F1"), zip(*found, strict=True), strict=True)
+        f"{metric} {mean(values):.3f} (seeds: {' '.join(f'{one:.3f}' for one in values)})" for metric, values in columns
     )
     print(f"{name}: {text}; {seconds:.0f} s", flush=True)
 
