@@ -100,7 +100,7 @@ def plain(rows: dict[str, datasets.Dataset], epochs: int, seed: int) -> tuple[fl
         target_modules=["query", "key", "value", "dense"],
         modules_to_save=["qa_outputs"],
     )
-    model = get_peft_model(AutoModelForQuestionAnswering.from_pretrained(folder), config)
+    model: Any = get_peft_model(AutoModelForQuestionAnswering.from_pretrained(folder), config)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
             output_dir=scratch,

@@ -13,9 +13,9 @@ import torch
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
-from orchestrator.core.manifest import Owner
 from orchestrator.evaluation.extractive_qa.row_scores import tuned_metrics, tuned_threshold
-from orchestrator.evaluation.measurement_file import kept_test_file, read_measurement
+from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
+from orchestrator.ledger.home import sweep_dir
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
@@ -60,15 +60,14 @@ def test_answers_are_searched_registered_and_used(tmp_path: Path) -> None:
     assert (card.head, card.text_column, card.pair_column) == ("question_answering", "asked", "context")
     assert "test/f1" in card.intervals
 
-    [trial] = [each for each in stored.trials if each.number == card.trial]
-    kept = kept_test_file(Path(done.sweep_dir), trial.number)
-    owner = Owner(sweep="", task=trial.task)
-    test = read_measurement(kept, card.samples, owner)
-    validation = read_measurement(kept.with_name("kept_validation.json"), card.samples, owner)
+    test = kept_measurement(sweep_dir(done.sweep), candidate.trial, spec.metric)
+    validation = kept_validation(sweep_dir(done.sweep), candidate.trial, spec.metric)
     assert test is not None
     assert validation is not None
-    assert card.no_answer_threshold == tuned_threshold(validation.rows.scores) is not None
-    tuned = tuned_metrics(test.rows.scores, card.no_answer_threshold)
+    threshold = tuned_threshold(validation.rows.scores)
+    assert threshold is not None
+    assert card.no_answer_threshold == threshold
+    tuned = tuned_metrics(test.rows.scores, threshold)
     assert {f"test/{name}": value for name, value in tuned.items()}.items() <= card.metrics.items()
 
     questions, contexts = ["how was it", "how was the film", ""], ["the film was good", "the plot " * 40 + "great", "a"]
@@ -78,7 +77,7 @@ def test_answers_are_searched_registered_and_used(tmp_path: Path) -> None:
     for found, context in zip(answers[:2], contexts, strict=False):
         assert len(found.answers) == 5
         assert all(each["answer"] == context[each["start"] : each["end"]] for each in found.answers)
-    check_readme(folder, card.no_answer_threshold)
+    check_readme(folder, threshold)
     check_command(folder, tmp_path, questions, contexts, answers)
 
     location = locate(spec.tracking)
