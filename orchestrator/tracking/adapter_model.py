@@ -179,13 +179,7 @@ class AdapterRunner:
         return int(self.card.get("max_new_tokens") or MAX_NEW_TOKENS)
 
     def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int | None = None) -> list[Written]:
-        """Return the generated answer to each text's prompt, by greedy decoding.
-
-        Args:
-            texts: the texts.
-            batch_size: texts per batch.
-            max_new_tokens: most tokens of an answer; None: the adapter's own limit.
-        """
+        """Return the greedy answer to each text's prompt, of at most ``max_new_tokens``; None: the adapter's limit."""
         import torch
 
         answers: list[Written] = []
