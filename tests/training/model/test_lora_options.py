@@ -23,7 +23,7 @@ from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import learned
-from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, without_dropout
+from tests.fakes.tiny_models import tiny_bert, tiny_llama, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 from tests.training.packed.packs import World, task
 
@@ -103,11 +103,14 @@ def test_entry_without_effect_is_an_error(world: World, options: dict[str, str],
 
 def test_tied_weights_stay_tied(tmp_path: Path) -> None:
     """One trained embedding serves both ends of a model with tied weights."""
-    world = World(tiny_gpt2(tmp_path / "model"), TinyCausal(), tmp_path / "sweep", packed=False)
-    given = {"options.modules_to_save": '["wte"]', "options.ensure_weight_tying": True}
+    folder = tiny_llama(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    world = World(folder, TinyCausal(), tmp_path / "sweep", packed=False)
+    given = {"options.modules_to_save": '["embed_tokens"]', "options.ensure_weight_tying": True}
     model = adapt(world.base(), TrialSettings.from_params(given), TinyCausal.head).model
     saved = {name: value for name, value in model.named_parameters(remove_duplicate=False) if "modules_to_save" in name}
-    assert {name.split(".")[-4] for name in saved} == {"wte", "lm_head"}
+    assert {name.split(".")[-4] for name in saved} == {"embed_tokens", "lm_head"}
     assert len({value.data_ptr() for value in saved.values()}) == 1
 
 
