@@ -92,7 +92,7 @@ def adapt(
     _require_layers(model)
     if settings.method == LORA:
         _require_linear(model, settings.init)
-        require_effect(model)
+        require_effect(model, settings)
         if settings.init == "eva" and start is not None:
             with quiet_libraries():
                 start_eva(model, start)

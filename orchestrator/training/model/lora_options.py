@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.methods import LORA, METHODS
+from orchestrator.core.settings import TrialSettings
 from orchestrator.training.model.base_model import Base
 
 if TYPE_CHECKING:
@@ -75,20 +77,26 @@ def _require(name: str, found: bool, option: str, what: str) -> None:
         raise UserError(f"{_OPTION}{option}: this model has no {what} called {name}")
 
 
-def require_effect(model: "PeftModel") -> None:
-    """Raise ``UserError`` for an entry of a pattern, or a layer number, without an adapted layer."""
+def require_effect(model: "PeftModel", settings: TrialSettings) -> None:
+    """Raise ``UserError`` for an entry of a pattern, or a layer number, without an adapted layer.
+
+    Only entries of the trial count: peft adds patterns of its own for experts.
+    """
     from peft.tuners.lora import LoraLayer
     from peft.utils.other import get_pattern_key
 
-    config: Any = model.peft_config["default"]
+    known = METHODS[LORA].options
+    given: dict[str, Any] = {
+        name: known[name].decoded(value) for name, value in settings.options.items() if name in known
+    }
     adapted = [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     for option in ("rank_pattern", "alpha_pattern"):
-        patterns = getattr(config, option)
-        used = {get_pattern_key(patterns.keys(), name) for name in adapted}
+        patterns = given.get(option) or {}
+        used = {get_pattern_key([*patterns], name) for name in adapted}
         for pattern in patterns:
             if pattern not in used:
                 raise UserError(f"{_OPTION}{option}: {pattern} matches no adapted layer, such as {adapted[0]}")
-    numbers = config.layers_to_transform
+    numbers = given.get("layers_to_transform")
     for number in [numbers] if isinstance(numbers, int) else numbers or ():
         if not any(f".{number}." in name for name in adapted):
             raise UserError(f"{_OPTION}layers_to_transform: no adapted layer has the number {number}")
