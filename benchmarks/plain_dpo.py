@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 
-class TokenisedDPO(DPOTrainer):  # type: ignore[misc]  # TRL is not installed here
+class TokenisedDPO(DPOTrainer):
     """DPOTrainer on rows that are token ids already, in their order."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
