@@ -26,8 +26,8 @@ def assumed_seed_sd(training_rows: int | None) -> float:
 
     It is 0.25 / sqrt(training rows): the variance between trained models falls with the number of their rows. Five
     recorded seeds of each of 17 configurations with 200 rows have 0.015 (``benchmarks/tables``), this rule has 0.018;
-    five seeds with 2,000 rows have 0.005. The rule is a little above the mean of the configurations, because the noise of
-    some is larger.
+    five seeds with 2,000 rows have 0.005. The rule is above the mean, because the noise of some configurations is
+    larger.
 
     Args:
         training_rows: number of rows of the trial's training; None or 0: unknown, taken as many.
