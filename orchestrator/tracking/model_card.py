@@ -58,6 +58,11 @@ model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
 
+CHAT = """\
+messages = [{"role": "user", "content": "YOUR TEXT"}]
+prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+"""
+
 WRITERS = {
     "causal_lm": ("AutoModelForCausalLM", "text-generation"),
     "seq2seq_lm": ("AutoModelForSeq2SeqLM", "text2text-generation"),
@@ -129,6 +134,8 @@ def task(card: "AdapterCard") -> str:
         return f"It gives {text} any number of labels, also none: {', '.join(f'`{label}`' for label in card.labels)}."
     if card.labels:
         return f"It classifies {text} as {_either([f'`{label}`' for label in card.labels])}."
+    if card.chat:
+        return "It writes the next answer in a conversation, in the chat template of its tokenizer."
     return f"It writes a text after the prompt {f'`{card.prompt}`' if '`' not in card.prompt else repr(card.prompt)}."
 
 
@@ -170,6 +177,8 @@ def _limits(card: "AdapterCard") -> str:
         return "- The function read its data itself, so no rows and no licences are recorded here."
     text = "text" if card.pair_column is None else "pair of texts"
     lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
+    if card.chat:
+        lines = [f"It was trained on conversations of at most {card.max_length} tokens; longer ones are not cut."]
     if card.problem == Problem.REGRESSION:
         lines.append(f"Every {text} gets numbers, also a text in another language or of another kind.")
     elif card.problem == Problem.MULTI_LABEL:
@@ -238,6 +247,8 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         arguments += ', dtype="float32", quantization_config=quantisation'
         names.append("BitsAndBytesConfig")
     template = CLASSIFIER if card.labels else WRITER
+    if card.chat:
+        template = "".join(WRITER.splitlines(keepends=True)[:-1]) + CHAT.replace("{", "{{").replace("}", "}}")
     return imports + template.format(
         base=base,
         arguments=arguments,
