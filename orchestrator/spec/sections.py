@@ -125,6 +125,11 @@ class Data(Section):
         default=None,
         description="file with a chat template in Jinja, for objective: chat; the tokenizer's own template if absent",
     )
+    packing: bool = Field(
+        default=False,
+        description="solo engine, causal models: rows of a micro-batch stand in few sequences of at most max_length, "
+        "without attention between rows",
+    )
     general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "

@@ -16,6 +16,7 @@ from orchestrator.training.model.base_model import load_base
 from orchestrator.training.process.memory import peak_mb, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
 from orchestrator.training.solo.dropout import use_fast_dropout
+from orchestrator.training.solo.packing import require_packing
 from orchestrator.training.solo.pausable_thread import PausableThread
 
 if TYPE_CHECKING:
@@ -53,12 +54,17 @@ class Session:
         base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
         adapted = adapt(base, self._task.settings, context.objective.head)
         use_fast_dropout(adapted.model)
+        packed_length = None
+        if plan.data.packing:
+            require_packing(adapted.model, context.objective, str(plan.model))
+            packed_length = self._task.settings.max_length
         inputs = TrainingInputs(
             objective=context.objective,
             tokenizer=context.data.tokenizer,
             rows=self._update_plan.rows,
             order=self._update_plan.order,
             bfloat16=context.bfloat16,
+            packed_length=packed_length,
         )
         self._folder.clear_scratch()
         heartbeat = Heartbeat(self._folder)
