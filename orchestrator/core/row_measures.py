@@ -1,7 +1,8 @@
 """The measurement of a checkpoint on a split: its metrics, and the values of each row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,6 +17,8 @@ class RowMeasures:
         tokens: input tokens of each row after truncation; empty if the measurement is not detailed.
         logits: logits of each row by class, rounded to 4 decimals; empty in a task without classes, or if the
             measurement is not detailed.
+        scores: values of each row by name, from the objective's ``row_scores``. A metric of the same name is their
+            mean and increases with quality.
     """
 
     losses: tuple[float, ...]
@@ -24,6 +27,15 @@ class RowMeasures:
     references: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
     logits: tuple[tuple[float, ...], ...] = ()
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "RowMeasures":
+        """Return the rows stored by ``dataclasses.asdict``."""
+        values = {name: tuple(row) for name, row in stored.items() if name != "scores"}
+        logits = tuple(tuple(row) for row in values.pop("logits", ()))
+        scores = {name: tuple(row) for name, row in stored.get("scores", {}).items()}
+        return cls(**values, logits=logits, scores=scores)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.inits import INITS
 from orchestrator.core.methods import LORA, METHODS
 from orchestrator.core.space import ParamValue
 
@@ -79,8 +80,8 @@ class TrialSettings:
     init: str = _setting(
         "default",
         Group.ADAPTER,
-        "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal or pissa",
-        choices=("default", "gaussian", "orthogonal", "pissa"),
+        "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal, pissa, olora, eva, lora_ga or mica",
+        choices=tuple(INITS),
     )
     epochs: float = _setting(
         1.0,

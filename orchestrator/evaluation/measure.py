@@ -20,6 +20,7 @@ from orchestrator.evaluation.row_independence import (
 from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.windows import join_windows, rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -87,11 +88,12 @@ def measure(
             parts = make_batches(examples, budget, rule)
             batch_of = collated(objective, examples, tokenizer, device)
             [found] = measure_models(
-                lambda batch: [forward(model, batch)], batch_of, objective, parts, crew, detailed=detailed
+                lambda batch: [forward(model, batch)], batch_of, objective, examples, parts, crew, detailed=detailed
             )
         if not detailed:
             return found
-        return replace(found, rows=replace(found.rows, tokens=tuple(len(row["input_ids"]) for row in examples)))
+        tokens = tuple(sum(len(examples[place]["input_ids"]) for place in places) for places in rows_of(examples))
+        return replace(found, rows=replace(found.rows, tokens=tokens))
     finally:
         model.train(training)
 
@@ -115,6 +117,7 @@ def measure_models(
     logits_of: "Callable[[Mapping[str, torch.Tensor]], Sequence[torch.Tensor]]",
     batch_of: "Callable[[list[int]], Mapping[str, torch.Tensor]]",
     objective: Objective,
+    examples: Sequence[Example],
     parts: Sequence[list[int]],
     crew: "Crew",
     *,
@@ -122,13 +125,15 @@ def measure_models(
 ) -> list[Measurement]:
     """Return ``loss`` and the objective's other metrics over the same rows for each of several models.
 
-    The loss is the sum over all rows divided by the number of units, so it does not depend on the batches.
+    The loss is the sum over all rows divided by the number of units, so it does not depend on the batches. The windows
+    of a row are joined; see ``orchestrator.objective.windows``.
 
     Args:
         logits_of: returns the logits of each model for a collated batch; called in the threads of the crew.
         batch_of: see ``collated``.
         objective: computes losses and metrics.
-        parts: row numbers of each batch, together all rows; no rows give an empty list.
+        examples: the encoded rows.
+        parts: numbers of the examples of each batch, together all; no rows give an empty list.
         crew: threads, each evaluating one batch at a time.
         detailed: whether the measured rows contain logits.
 
@@ -156,7 +161,7 @@ def measure_models(
     for model in zip(*results, strict=True):
         losses_2R = torch.cat([losses_2B for losses_2B, _, _ in model], dim=1).cpu()[:, order]
         pairs = [*chain.from_iterable(pairs for _, pairs, _ in model)]
-        found = _measurement(objective, losses_2R, [pairs[position] for position in order])
+        found = _measurement(objective, examples, losses_2R, [pairs[position] for position in order])
         logits_RC = torch.cat([logits_BC for _, _, logits_BC in model])[order].round(decimals=4)
         logits = tuple(tuple(row) for row in logits_RC.tolist()) if logits_RC.shape[1] else ()
         if found.rows.references:  # calibration, slices and suspected labels need a class per row
@@ -171,14 +176,26 @@ def _class_logits(objective: Objective, logits: "torch.Tensor") -> "torch.Tensor
     return logits.double().cpu() if by_class else logits.new_empty(len(logits), 0, device="cpu")
 
 
-def _measurement(objective: Objective, losses_2R: "torch.Tensor", pairs: "Sequence[_Pair]") -> Measurement:
-    """Return the measurement of one model from the summed loss and the units of each row, and its predictions."""
+def _measurement(
+    objective: Objective, examples: Sequence[Example], losses_2R: "torch.Tensor", pairs: "Sequence[_Pair]"
+) -> Measurement:
+    """Return the measurement of one model from the summed loss, the units and the prediction of each example."""
+    import torch
+
     total, units = losses_2R.sum(1).tolist()
+    pairs, rows_of_examples = join_windows(objective, examples, pairs), rows_of(examples)
+    if len(rows_of_examples) < len(examples):
+        losses_2R = torch.stack([losses_2R[:, row.start : row.stop].sum(1) for row in rows_of_examples], dim=1)
     returned = objective.measure(pairs)
     metrics = metric_values(returned, objective.name, wanted=[*filter("loss".__ne__, objective.metrics)])
     losses_R, units_R = losses_2R.tolist()
     predictions, references = _class_ids(objective, pairs)
-    rows = RowMeasures(losses=tuple(losses_R), units=tuple(units_R), predictions=predictions, references=references)
+    row_scores: Callable[[Sequence[_Pair]], Mapping[str, Sequence[float]]] | None
+    row_scores = getattr(objective, "row_scores", None)
+    scores = {} if row_scores is None else {name: tuple(values) for name, values in row_scores(pairs).items()}
+    rows = RowMeasures(
+        losses=tuple(losses_R), units=tuple(units_R), predictions=predictions, references=references, scores=scores
+    )
     return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=rows)
 
 
@@ -202,8 +219,13 @@ def _is_logits(value: object, classes: int) -> bool:
 
 
 def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "torch.Tensor":
-    """Return the logits of a collated batch; see ``inputs``."""
-    logits: torch.Tensor = model(**inputs(model, batch)).logits
+    """Return the logits of a collated batch; see ``inputs``. Those of question answering are B×T×2: start and end."""
+    output = model(**inputs(model, batch))
+    if hasattr(output, "start_logits"):
+        import torch
+
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    logits: torch.Tensor = output.logits
     return logits
 
 

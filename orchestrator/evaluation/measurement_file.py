@@ -64,9 +64,7 @@ def read_measurement(file: Path, samples: int, owner: Owner | None) -> Measureme
         stored = document["owner"]
         if document["samples"] != samples or not (owner is None or stored is None or owner.owns(stored)):
             return None
-        values = {name: tuple(row) for name, row in document["rows"].items()}
-        logits = tuple(tuple(row) for row in values.pop("logits", ()))
-        return Measurement(metrics=document["metrics"], rows=RowMeasures(**values, logits=logits))
+        return Measurement(metrics=document["metrics"], rows=RowMeasures.from_json(document["rows"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, KeyError, AttributeError):  # not UTF-8, not JSON, or another document

@@ -53,9 +53,9 @@ def metric_intervals(
     """Return the 95 % interval of each metric that follows from the rows, by name.
 
     These are ``accuracy`` (Wilson's interval, with ``seed_noise.assumed_seed_sd``), ``macro_f1`` (bootstrap), ``loss``
-    and ``perplexity`` (Student's). The last three hold the noise of the rows alone. A metric has no interval if its
-    value is not the one computed from the rows, for example because an objective defines it otherwise, or if the rows
-    show no spread.
+    and ``perplexity`` (Student's), and metrics with a value per row in ``rows.scores`` (Student's). All but the first
+    hold the noise of the rows alone. A metric has no interval if its value is not the one computed from the rows, for
+    example because an objective defines it otherwise, or if the rows show no spread.
 
     Args:
         metrics: values by name, without a split.
@@ -99,12 +99,14 @@ def seeds_interval(
         score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
     elif name == "loss":
         score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
+    elif all(name in each.scores for each in seeds):
+        score = mean_score(np.array([each.scores[name] for each in seeds]))
     else:
         return None
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
     low, high = score.total.low, score.total.high
-    if name != "loss":
+    if name in {"accuracy", "macro_f1"}:
         low, high = max(0.0, low), min(1.0, high)
     if low == high:
         return None
@@ -142,6 +144,9 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
         limits = interval.value, interval.low, interval.high
         if name == "perplexity":
             limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
+    elif name in rows.scores:
+        interval = mean_interval(np.array(rows.scores[name]))
+        limits = interval.value, interval.low, interval.high
     else:
         return None
     computed, low, high = limits
@@ -153,8 +158,8 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
 def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     """Return the adapters that paired tests cannot tell apart from the best on the same rows.
 
-    Accuracies are compared by the exact McNemar test, losses and perplexities by Student's paired test, macro-F1 by a
-    paired bootstrap. The p-values are adjusted by Holm's method.
+    Accuracies are compared by the exact McNemar test, macro-F1 by a paired bootstrap, losses, perplexities and metrics
+    with a value per row by Student's paired test. The p-values are adjusted by Holm's method.
 
     Args:
         metric: name of the metric without a split.
@@ -178,16 +183,19 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
         return accuracy_ties(trials, predictions_kn == references_n)
     if metric in {"loss", "perplexity"}:
         gains_kn, units_n = -np.array([measured.losses for measured in each]), np.array(each[0].units)
-        best, tests = _loss_tests(gains_kn, units_n)
+        best, tests = _mean_tests(gains_kn, units_n)
     elif metric == "macro_f1" and classes:
         best, tests = _f1_tests(predictions_kn, references_n)
+    elif all(metric in measured.scores for measured in each):
+        scores_kn = np.array([measured.scores[metric] for measured in each])
+        best, tests = _mean_tests(scores_kn, np.ones(scores_kn.shape[1]))
     else:
         return None
     return tied_with_best(trials[best], {trials[place]: test for place, test in tests.items()})
 
 
-def _loss_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":
-    """Return the place of the lowest loss, and its test against each other place."""
+def _mean_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":
+    """Return the place of the highest mean, and its test against each other place."""
     from orchestrator.statistics.paired import paired_means
 
     best = int(gains_kn.sum(axis=1).argmax())

@@ -1,7 +1,11 @@
-"""The noise of an accuracy between seeds, assumed where a configuration was trained with one seed only."""
+"""The noise of a test metric between seeds: assumed for one seed, measured with the fresh seeds of a confirmation."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from orchestrator.core.row_measures import RowMeasures
 
 if TYPE_CHECKING:
     from orchestrator.statistics.noise import SeedNoise
@@ -36,3 +40,49 @@ def assumed_noise(training_rows: int | None, degrees_of_freedom: float = math.in
     from orchestrator.statistics.noise import prior_noise
 
     return prior_noise(assumed_seed_sd(training_rows), ORIGIN, degrees_of_freedom)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedSd:
+    """A standard deviation between seeds.
+
+    Attributes:
+        value: in the unit of the metric; 0: unknown.
+        origin: where it is from, in words.
+    """
+
+    value: float
+    origin: str
+
+
+def seed_sd(name: str, training_rows: int | None, fresh: Sequence[RowMeasures]) -> SeedSd:
+    """Return the standard deviation of a test metric between seeds.
+
+    That of an accuracy is assumed, and pooled with the measured one if there are fresh seeds; that of a loss is
+    measured, or unknown; that of any other metric is unknown.
+
+    Args:
+        name: the metric's name without a split.
+        training_rows: number of rows of a training; None: unknown.
+        fresh: the test rows of the trainings of one configuration with fresh seeds, the same rows in the same order.
+    """
+    same = len({(each.units, each.references) for each in fresh}) == 1 and len(fresh) > 1 and len(fresh[0].losses) > 1
+    measured = f"measured with {len(fresh)} fresh seeds"
+    if name == "accuracy":
+        if not same or not fresh[0].references:
+            return SeedSd(value=assumed_seed_sd(training_rows), origin="assumed")
+        import numpy as np
+
+        from orchestrator.statistics.noise import accuracy_score
+
+        correct_sn = np.array([each.predictions for each in fresh]) == np.array(fresh[0].references)
+        noise = accuracy_score(correct_sn, assumed_noise(training_rows, FREEDOM)).seed_noise
+        return SeedSd(value=noise.sd, origin=f"assumed, and {measured}")
+    if name == "loss" and same:
+        import numpy as np
+
+        from orchestrator.statistics.noise import mean_score
+
+        losses_sn, units_n = np.array([each.losses for each in fresh]), np.array(fresh[0].units)
+        return SeedSd(value=mean_score(losses_sn, units_n=units_n).seed_noise.sd, origin=measured)
+    return SeedSd(value=0.0, origin="unknown")

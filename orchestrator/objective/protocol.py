@@ -25,14 +25,21 @@ class Head(enum.StrEnum):
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
     TOKEN_CLASSIFICATION = "token_classification"  # noqa: S105  (the name of a task)
-    """One output per class for every token: entities, or the start and the end of an answer."""
+    """One output per class for every token."""
+    QUESTION_ANSWERING = "question_answering"
+    """Two outputs for every token: the start and the end of an answer."""
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ_LM = "seq2seq_lm"
 
     @property
     def classifies(self) -> bool:
         """Whether the head has an output per class, for a row or for every token; it is new and trained in full."""
-        return self in {Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION}
+        return self in {Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING}
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the head has an output per class for every token."""
+        return self in {Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING}
 
 
 Example = dict[str, Any]

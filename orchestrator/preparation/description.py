@@ -64,6 +64,7 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
         AssetError: the base model is not available.
     """
     prompt = getattr(objective, "prompt", None)
+    asks = objective.head is Head.QUESTION_ANSWERING
     return SweepAdapters(
         sweep_dir=Path(plan.sweep_dir),
         metric=metric,
@@ -80,9 +81,17 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
         chat_template=plan.data.chat_template,
         label_values=data.labels,
         label_counts=data.label_counts,
-        text_column=plan.data.columns.get("text", "text"),
-        pair_column=plan.data.columns.get(PAIR) if objective.head is Head.SEQUENCE_CLASSIFICATION else None,
+        text_column=plan.data.columns.get("question", "question") if asks else plan.data.columns.get("text", "text"),
+        pair_column=_pair_column(plan, objective.head),
     )
+
+
+def _pair_column(plan: EnginePlan, head: Head) -> str | None:
+    """Return the source's name of the column with a row's second text: of a pair, or the context of a question."""
+    columns = plan.data.columns
+    if head is Head.QUESTION_ANSWERING:
+        return columns.get("context", "context")
+    return columns.get(PAIR) if head is Head.SEQUENCE_CLASSIFICATION else None
 
 
 def function_models(plan: EnginePlan, function: FunctionPlan, metric: Metric) -> SweepAdapters:

@@ -7,8 +7,10 @@ from pathlib import Path
 from orchestrator.core.confirmed import confirmed
 from orchestrator.core.errors import UserError
 from orchestrator.core.ranking import ranked_by_result
+from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial, slices_of
 from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.location import Location, connect
@@ -28,6 +30,7 @@ class Candidate:
         leader: the best trial with a kept adapter; None: unknown.
         fresh_means: mean result of the fresh trainings of this trial and of the leader; None unless both have some.
         test_rows: measurement on the test rows; None: not stored.
+        fresh_rows: test rows of the trainings of the same configuration with fresh seeds.
         slices: row numbers of each slice of the test rows, by name.
     """
 
@@ -38,6 +41,7 @@ class Candidate:
     leader: TrialRecord | None = None
     fresh_means: tuple[float, float] | None = None
     test_rows: StoredRows | None = None
+    fresh_rows: tuple[RowMeasures, ...] = ()
     slices: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
@@ -153,4 +157,8 @@ class Candidates:
         if rows is None:
             return candidate
         slices = slices_of(folder, rows.measurement.rows, candidate.card.labels)
-        return replace(candidate, test_rows=rows, slices=slices)
+        fresh = self._fresh.get(candidate.trial.number)
+        trainings = () if fresh is None else fresh.whole
+        measured = (kept_measurement(folder, training, self._adapters.metric) for training in trainings)
+        fresh_rows = tuple(each.rows for each in measured if each is not None)
+        return replace(candidate, test_rows=rows, fresh_rows=fresh_rows, slices=slices)

@@ -13,6 +13,7 @@ from orchestrator.core.row_measures import Measurement
 from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.seed_noise import seed_sd
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
@@ -155,7 +156,9 @@ def _against(
         pair = _same_rows(candidate.test_rows, champion, rival)
         if gates.champion_gain is not None:
             if not isinstance(pair, str):
-                tested = champion_gate(metric, *pair, rival, gates, sweep.facts.rows.get("train"))
+                name, training_rows = metric.name.rpartition("/")[2], sweep.facts.rows.get("train")
+                seeds = seed_sd(name, training_rows, candidate.fresh_rows)
+                tested = champion_gate(metric, *pair, rival, gates, seeds)
             reason = pair if isinstance(pair, str) else f"the test rows do not give {metric.name}"
             rule = f"better than {rival} on the same test rows"
             results.append(tested or GateResult(gate="champion", passed=None, detail=reason, rule=rule))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.evaluation.seed_noise import ORIGIN, assumed_seed_sd
+from orchestrator.evaluation.seed_noise import ORIGIN, SeedSd
 from orchestrator.promotion.gates import GateResult
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     """Return the paired test of a metric on the same rows; higher is better. None: the rows do not give the metric.
 
     Accuracy is compared by the exact McNemar test, macro-F1 by the paired bootstrap, loss and perplexity by Student's
-    paired test of the losses.
+    paired test of the losses, a metric with a value per row by the same test of these values.
 
     Args:
         name: the metric without a split.
@@ -41,6 +41,9 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
         gains_2n = -np.array([challenger.losses, champion.losses])
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
+    if name in challenger.scores and name in champion.scores and len(challenger.losses) > 1:
+        ours_n, theirs_n = np.array(challenger.scores[name]), np.array(champion.scores[name])
+        return paired_means(ours_n, theirs_n, np.ones(len(ours_n)))
     if not challenger.references:
         return None
     ours_n, theirs_n = np.array(challenger.predictions), np.array(champion.predictions)
@@ -58,7 +61,7 @@ def champion_gate(
     champion: Measurement,
     rival: str,
     gates: Gates,
-    training_rows: int | None,
+    seeds: SeedSd,
 ) -> GateResult | None:
     """Return whether the candidate is better than the version in use; None: the rows do not give the metric.
 
@@ -72,21 +75,20 @@ def champion_gate(
         champion: measurement of the version in use on the same rows.
         rival: name of the version in use.
         gates: the bounds; ``champion_gain`` is not None.
-        training_rows: number of rows of the candidate's training, for the noise between seeds; None: unknown.
+        seeds: the noise of the metric between seeds; ``gates.seed_sd`` replaces it.
     """
     name, needed = metric.name.rpartition("/")[2], gates.champion_gain or 0.0
     test = paired_test(name, challenger.rows, champion.rows)
     if test is None or not _agrees(test, metric, challenger, champion):
         return None
-    seed_sd = (
-        gates.seed_sd if gates.seed_sd is not None else assumed_seed_sd(training_rows) if name == "accuracy" else 0.0
-    )
+    if gates.seed_sd is not None:
+        seeds = SeedSd(value=gates.seed_sd, origin="gates.seed_sd")
+    seed_sd = seeds.value
     passed, p_value, interval = decide(test, needed, gates.p_value, seed_sd)
     gain = interval.value
     unit = "loss" if name == "perplexity" else name
-    noise = (
-        f"noise of the rows and between seeds (standard deviation {seed_sd:.2g})" if seed_sd else "noise of the rows"
-    )
+    between = f" and between seeds (standard deviation {seed_sd:.2g}, {seeds.origin})" if seed_sd else ""
+    noise = f"noise of the rows{between}"
     detail = (
         f"test {unit}, gain over {rival}: {gain:+.4f} ({100 * interval.level:.0f} % interval {interval.low:+.4f} to "
         f"{interval.high:+.4f}) on {test.rows:,} rows, p = {p_value:.2g} with {noise}"

@@ -41,7 +41,7 @@ class StoredRows:
     def from_text(cls, text: str) -> "StoredRows":
         """Return the rows written by ``to_text``."""
         stored = json.loads(text)
-        rows = RowMeasures(**{name: tuple(values) for name, values in stored["rows"].items()})
+        rows = RowMeasures.from_json(stored["rows"])
         return cls(digest=stored["digest"], measurement=Measurement(metrics=stored["metrics"], rows=rows))
 
 

@@ -152,7 +152,7 @@ def _trial(rows: Sequence[_Row], metrics: Sequence[str]) -> TableTrial:
         ),
         final=_below(_FINAL, first),
         test=_below(_TEST, first),
-        test_rows=None if measured is None else RowMeasures(**{name: tuple(row) for name, row in measured.items()}),
+        test_rows=None if measured is None else RowMeasures.from_json(measured),
     )
 
 

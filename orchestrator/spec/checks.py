@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.core.function import split_reference
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
+from orchestrator.core.inits import INITS, WITH_DORA, WITHOUT_WEIGHTS
 from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.metric import Direction, Metric
@@ -234,16 +235,16 @@ def _inits(fixed: Mapping[str, ParamValue], space: Space, *others: str) -> list[
 def _check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Check the rank for an orthogonal init and the init for DoRA.
 
-    An orthogonal init splits the rank in two halves. A PiSSA adapter with DoRA cannot be exported: no adapter over
-    the original base model has the same outputs.
+    An orthogonal init splits the rank in two halves. DoRA starts from the lengths of the original weights.
     """
     ranks = [trial["rank"] for trial in _inits(fixed, space, "rank") if trial["init"] == "orthogonal"]
     odd = [rank for rank in ranks if isinstance(rank, int) and rank % 2]
     if odd:
         message = f"init=orthogonal needs even ranks, got {odd[0]}"
         problems.add_if_unrelated(_place("rank", space), message)
-    if any(trial["init"] == "pissa" and trial["dora"] for trial in _inits(fixed, space, "dora")):
-        message = "dora supports the inits default, gaussian and orthogonal, got pissa"
+    dora = [trial["init"] for trial in _inits(fixed, space, "dora") if trial["dora"] and trial["init"] not in WITH_DORA]
+    if dora:
+        message = f"dora supports the inits {', '.join(WITH_DORA[:-1])} and {WITH_DORA[-1]}, got {dora[0]}"
         problems.add_if_unrelated(_place("init", space), message)
 
 
@@ -252,7 +253,7 @@ def _check_quantisation(
 ) -> None:
     """Check that the package for quantisation is installed and that peft supports the possible inits and methods.
 
-    The stored weights are 4-bit codes. PiSSA factorises the weights, an orthogonal init takes their number format,
+    The stored weights are 4-bit codes. Most inits read the weights, an orthogonal init takes their number format,
     and LoHa and LoKr take their shape.
     """
     if quantisation is None:
@@ -261,7 +262,7 @@ def _check_quantisation(
     if missing:
         problems.add(("quantisation",), missing)
     drawn = {trial["init"] for trial in _inits(fixed, space)}
-    inits = [init for init in ("pissa", "orthogonal") if init in drawn]
+    inits = [init for init in INITS if init in drawn and init not in WITHOUT_WEIGHTS]
     if inits:
         message = f"quantisation={quantisation} supports the inits default and gaussian, got {inits[0]}"
         problems.add_if_unrelated(_place("init", space), message)

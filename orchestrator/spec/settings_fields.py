@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
+from orchestrator.core.inits import REFUSED_INITS
 from orchestrator.core.settings import LEAST, MOST_OF_SETTING, RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue
 from orchestrator.spec.fields import MAX_ITEMS, Scalar, Section, Short, as_integer
@@ -70,6 +71,8 @@ def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
 
     The message has a hint if the value is a number written as text.
     """
+    if rule.name == "init" and value in REFUSED_INITS:
+        return f"{value} is not offered: {REFUSED_INITS[str(value)]}"
     problem = rule.problem(value)
     if problem and isinstance(value, bool):
         return problem.replace(repr(value), yaml_text(value))

@@ -14,6 +14,7 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import check_members, members_of
 from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.objective.windows import join_windows, rows_of
 from orchestrator.training.checks.rehearsal import random_logits, rehearse
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ObjectiveContract:
 
     def make_batch(self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase") -> Batch:
         """Return the first training rows as a batch."""
-        examples = objective.encode(splits.train.select(range(ROWS)), tokenizer, self.max_length)
+        examples = objective.encode(splits.train.select(range(ROWS)), tokenizer, self.max_length)[:ROWS]
         tensors = objective.collate(examples, tokenizer)
         logits = random_logits(objective, tensors, tokenizer).detach()
         return Batch(examples=examples, tensors=tensors, logits=logits)
@@ -125,9 +126,9 @@ class ObjectiveContract:
     def test_encode_returns_a_row_each(
         self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase"
     ) -> None:
-        """Every row has ``input_ids`` of at most ``max_length`` tokens; the same rows give the same tokens."""
+        """Every row, or window, has at most ``max_length`` ``input_ids``; the same rows give the same tokens."""
         examples = objective.encode(splits.validation, tokenizer, self.max_length)
-        assert len(examples) == len(splits.validation)
+        assert len(rows_of(examples)) == len(splits.validation)
         assert all(0 < len(example["input_ids"]) <= self.max_length for example in examples)
         assert objective.encode(splits.validation, tokenizer, self.max_length) == examples
 
@@ -202,7 +203,7 @@ class ObjectiveContract:
 
     def test_measure_returns_every_metric(self, objective: Objective, batch: Batch) -> None:
         """``measure`` returns a number or NaN for each name in ``metrics`` except ``loss``."""
-        pairs = objective.predictions(batch.logits, batch.tensors) * 5
+        pairs = join_windows(objective, batch.examples, objective.predictions(batch.logits, batch.tensors)) * 5
         measured = objective.measure(pairs)
         assert objective.metrics.keys() - {"loss"} <= measured.keys()
         assert not any(map(math.isinf, measured.values()))
@@ -210,7 +211,7 @@ class ObjectiveContract:
 
     def test_measure_ignores_row_order(self, objective: Objective, batch: Batch) -> None:
         """The order of the rows does not change a metric."""
-        pairs = objective.predictions(batch.logits, batch.tensors) * 5
+        pairs = join_windows(objective, batch.examples, objective.predictions(batch.logits, batch.tensors)) * 5
         assert objective.measure(pairs[::-1]) == pytest.approx(objective.measure(pairs), nan_ok=True)
 
     def test_baseline_names_splits(self, objective: Objective, splits: Splits) -> None:

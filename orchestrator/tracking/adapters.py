@@ -21,7 +21,8 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.calibration import kept_calibration
-from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
+from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.summary import summary
@@ -82,6 +83,8 @@ class AdapterCard:
         rslora: whether the scaling is alpha / sqrt(rank); some programs ignore it.
         padding_side: the side of the padding in a classifier's rows, ``right`` or ``left``.
         temperature: divisor of the logits, fitted on the validation rows; None: not fitted.
+        no_answer_threshold: margin above which a question has no answer, tuned on the validation rows; None: every
+            question has one.
         seed: the trial's seed; None: unknown, as in cards of early versions.
         data: the rows by split; empty: unknown.
         function_digest: digest of the function's file; None: no function, or unknown.
@@ -114,6 +117,7 @@ class AdapterCard:
     rslora: bool = False
     padding_side: str = "right"
     temperature: float | None = None
+    no_answer_threshold: float | None = None
     seed: int | None = None
     data: tuple[SplitData, ...] = ()
     function_digest: str | None = None
@@ -219,6 +223,7 @@ class SweepAdapters:
         if best is None:
             raise UserError(f"trial {trial.number} of {sweep.reference} has no value of {self.metric.name}")
         calibration = kept_calibration(self.sweep_dir, trial, self.metric)
+        validation = kept_validation(self.sweep_dir, trial, self.metric)
         return AdapterCard(
             base=self.base,
             base_path=self.base_path,
@@ -244,6 +249,7 @@ class SweepAdapters:
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
             intervals=self._intervals(trial, sweep.facts.rows.get("train")),
             temperature=None if calibration is None else calibration.temperature.value,
+            no_answer_threshold=None if validation is None else tuned_threshold(validation.rows.scores),
             params=dict(trial.params),
             seed=trial.seed,
             data=split_data(sweep),

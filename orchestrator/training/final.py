@@ -13,6 +13,7 @@ from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate, write_calibration
+from orchestrator.evaluation.extractive_qa.row_scores import MARGIN, tuned_metrics, tuned_threshold
 from orchestrator.evaluation.forgetting import GENERAL, PREFIX
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
@@ -102,7 +103,8 @@ def measure_test(
 
     The rows of the test split are written to the trial's folder before the metrics are yielded. So a ledger with the
     metrics implies the file; a trial interrupted between the two is measured again. A classifier is also measured on
-    the validation split, and its calibration is written; its error is ``test/ece_15_l1``.
+    the validation split, and its calibration is written; its error is ``test/ece_15_l1``. So are answers to questions
+    without an answer in some rows: ``test/tuned_f1`` uses the threshold tuned on the validation rows.
 
     A packed sweep reports in the number format of training, so ``val/<metric>``, ``train/<metric>`` and the gaps are
     measured again in float32.
@@ -120,7 +122,7 @@ def measure_test(
         for trial in trials:
             adapter, samples = _best_adapter(plan, trial, metric)
             measurements = {prefix: measured_by(adapter, trial.task, split) for prefix, split in splits.items()}
-            if (validation := measurements.get("val")) is None and measurements["test"].rows.logits:
+            if (validation := measurements.get("val")) is None and _tunes(measurements["test"]):
                 validation = measured_by(adapter, trial.task, "validation")
             owner = Owner(sweep=plan.sweep_key, task=trial.task)
             folder = kept_test_file(sweep_dir, trial.number).parent
@@ -132,10 +134,18 @@ def measure_test(
                 TrialFolder(sweep_dir, trial.number).prune({})
 
 
+def _tunes(measured: Measurement) -> bool:
+    """Return whether a temperature or a threshold follows from the rows."""
+    return bool(measured.rows.logits) or MARGIN in measured.rows.scores
+
+
 def _stored(folder: Path, samples: int, owner: Owner, test: Measurement, validation: Measurement | None) -> Measurement:
     """Write the rows and the calibration of a checkpoint to its trial's folder; return ``test`` with its error."""
-    if validation is not None and validation.rows.logits:
+    if validation is not None and _tunes(validation):
         write_measurement(folder / KEPT_VALIDATION, samples, owner, validation)
+        threshold = tuned_threshold(validation.rows.scores)
+        if threshold is not None:
+            test = replace(test, metrics={**test.metrics, **tuned_metrics(test.rows.scores, threshold)})
         calibration = calibrate(validation.rows, test.rows)
         if calibration is not None:
             write_calibration(folder, samples, owner, calibration)

@@ -18,7 +18,9 @@ from orchestrator.evaluation.measurement_file import (
 from tests.report.examples import make_records
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
-ROWS = RowMeasures(losses=(0.25, 1.5), units=(1.0, 1.0), predictions=(1, 0), references=(1, 1))
+ROWS = RowMeasures(
+    losses=(0.25, 1.5), units=(1.0, 1.0), predictions=(1, 0), references=(1, 1), scores={"f1": (0.5, 1.0)}
+)
 MEASURED = Measurement(metrics={"loss": 0.875, "accuracy": 0.5}, rows=ROWS)
 
 

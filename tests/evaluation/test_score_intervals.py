@@ -7,8 +7,11 @@ import pytest
 
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.metrics import classification_metrics
-from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals
+from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals, seeds_interval
 from orchestrator.evaluation.seed_noise import assumed_seed_sd
+from orchestrator.promotion.paired import paired_test
+from orchestrator.statistics.intervals import mean_interval
+from orchestrator.statistics.paired import paired_means
 from orchestrator.statistics.row_metrics import macro_f1_interval
 
 
@@ -101,3 +104,23 @@ def test_seed_noise_follows_training_rows(training_rows: int | None, sd: float) 
     assert assumed_seed_sd(training_rows) == pytest.approx(sd, abs=5e-5)
     found = metric_intervals(metrics(rows(10)), rows(10), training_rows)["accuracy"]
     assert found.seed_sd == assumed_seed_sd(training_rows)
+
+
+def test_metrics_with_a_value_per_row_have_intervals_and_tests() -> None:
+    values = (np.array([0.0, 0.5, 1.0, 1.0]), np.array([0.0, 0.5, 0.5, 0.25]))
+    measured = [
+        RowMeasures(losses=(1.0,) * 4, units=(1.0,) * 4, scores={"f1": tuple(map(float, each))}) for each in values
+    ]
+    found = metric_intervals({"f1": 0.625, "other": 0.5}, measured[0], None)
+    expected = mean_interval(values[0])
+    assert found.keys() == {"f1"}
+    assert (found["f1"].low, found["f1"].high, found["f1"].seed_sd) == (expected.low, expected.high, None)
+    test = paired_test("f1", *measured)
+    assert test is not None
+    assert test.difference == paired_means(*values).difference
+    ties = adapter_ties("f1", {3: measured[0], 7: measured[1]})
+    assert ties is not None
+    assert ties.best == 3
+    seeds = seeds_interval("f1", measured, None)
+    assert seeds is not None
+    assert seeds.low < np.mean(values) < seeds.high

@@ -9,6 +9,7 @@ from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.metrics import classification_metrics
+from orchestrator.evaluation.seed_noise import seed_sd
 from orchestrator.promotion.gates import GateResult, Verdict
 from orchestrator.promotion.paired import champion_gate, decide, slice_gate
 from orchestrator.statistics.paired import mcnemar
@@ -36,7 +37,10 @@ def pair(rows: int, wins: int, losses: int) -> tuple[Measurement, Measurement]:
 
 
 def gate(rows: int, wins: int, losses: int, metric: Metric = ACCURACY, gates: Gates | None = None) -> GateResult:
-    result = champion_gate(metric, *pair(rows, wins, losses), "films/1 (champion)", gates or Gates(), 15_000)
+    name = metric.name.rpartition("/")[2]
+    result = champion_gate(
+        metric, *pair(rows, wins, losses), "films/1 (champion)", gates or Gates(), seed_sd(name, 15_000, ())
+    )
     assert result is not None
     return result
 
@@ -90,21 +94,35 @@ def test_gain_bound_is_needed_too() -> None:
 
 def test_noise_between_seeds_follows_training_rows() -> None:
     ours, theirs = pair(1000, 60, 30)
-    many = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), 15_000)
-    few = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), 200)
+    many = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), seed_sd("accuracy", 15_000, ()))
+    few = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), seed_sd("accuracy", 200, ()))
     assert many is not None
     assert few is not None
     assert many.verdict is Verdict.PROMOTE
     assert few.verdict is Verdict.ABSTAIN
-    assert "between seeds (standard deviation 0.014)" in few.detail
+    assert "between seeds (standard deviation 0.014, assumed)" in few.detail
+    fresh = [pair(1000, 0, losses)[0].rows for losses in (0, 40, 80)]  # their accuracies differ by 0.04
+    measured_noise = seed_sd("accuracy", 15_000, fresh)
+    assert 0.01 < measured_noise.value < 0.04
+    widely = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), measured_noise)
+    assert widely is not None
+    assert widely.verdict is Verdict.ABSTAIN
+    assert "assumed, and measured with 3 fresh seeds" in widely.detail
 
 
 def test_foreign_metric_is_not_tested() -> None:
     ours, theirs = pair(100, 10, 5)
     other = Measurement(metrics={**ours.metrics, "accuracy": 0.2}, rows=ours.rows)
-    assert champion_gate(ACCURACY, other, theirs, "films/1", Gates(), 15_000) is None
+    assert champion_gate(ACCURACY, other, theirs, "films/1", Gates(), seed_sd("accuracy", 15_000, ())) is None
     assert (
-        champion_gate(Metric(name="val/rouge", direction=Direction.MAXIMIZE), ours, theirs, "films/1", Gates(), 15_000)
+        champion_gate(
+            Metric(name="val/rouge", direction=Direction.MAXIMIZE),
+            ours,
+            theirs,
+            "films/1",
+            Gates(),
+            seed_sd("accuracy", 15_000, ()),
+        )
         is None
     )
 

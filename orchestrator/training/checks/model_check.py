@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _HEADS = {
     Head.SEQUENCE_CLASSIFICATION: "sequence classification",
     Head.TOKEN_CLASSIFICATION: "token classification",
+    Head.QUESTION_ANSWERING: "question answering",
     Head.CAUSAL_LM: "causal language modelling",
     Head.SEQ2SEQ_LM: "sequence-to-sequence language modelling",
 }

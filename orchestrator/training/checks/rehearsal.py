@@ -8,6 +8,7 @@ from orchestrator.core.errors import ObjectiveError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import RULES
 from orchestrator.objective.protocol import Head, Objective, Splits
+from orchestrator.objective.windows import join_windows, rows_of
 
 if TYPE_CHECKING:
     import datasets
@@ -34,8 +35,8 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     max_length = int(str(plan.largest.get("max_length", RULES["max_length"].default)))
     rows = _few(splits.train)
     examples: Any = objective.encode(rows, tokenizer, max_length)
-    is_rows = isinstance(examples, Sequence) and len(examples) == len(rows)
-    if not is_rows or not all("input_ids" in one for one in examples):
+    is_rows = isinstance(examples, Sequence) and all("input_ids" in one for one in examples)
+    if not is_rows or len(rows_of(examples)) != len(rows):
         raise _wrong(objective, "encode", f"a list of {len(rows)} dicts with input_ids, one per row", examples)
     if not objective.head.classifies:
         examples = sorted(examples, key=lambda one: len(one["input_ids"]))[:GENERATION_ROWS]
@@ -52,7 +53,7 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     pairs: Any = objective.predictions(logits.detach(), batch)
     if not isinstance(pairs, Sequence) or len(pairs) != len(examples):
         raise _wrong(objective, "predictions", f"a list of {len(examples)} pairs, one per row", pairs)
-    measured = objective.measure(pairs)
+    measured = objective.measure(join_windows(objective, examples, pairs))
     _check_metrics(objective, measured)
     return _baseline(objective, splits)
 
@@ -65,7 +66,7 @@ def random_logits(
 
     count, tokens = batch["input_ids"].shape
     shape: tuple[int, ...] = (count, len(objective.labels))
-    if objective.head is Head.TOKEN_CLASSIFICATION:
+    if objective.head.by_token:
         shape = (count, tokens, len(objective.labels))
     elif objective.head is not Head.SEQUENCE_CLASSIFICATION:
         shape = (count, tokens if objective.head is Head.CAUSAL_LM else batch["labels"].shape[1], len(tokenizer))

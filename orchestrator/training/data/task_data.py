@@ -1,4 +1,7 @@
-"""The rows of an objective, encoded once per maximum length and kept for all trials of the process."""
+"""The rows of an objective, encoded once per maximum length and kept for all trials of the process.
+
+A long row may be several examples, its windows; fractions, folds and subsets count rows.
+"""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,6 +15,7 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.objective.protocol import Example, Objective, Splits
 from orchestrator.objective.splits import Fold, folds
+from orchestrator.objective.windows import of_rows, rows_of
 from orchestrator.training.data.general import general_texts
 from orchestrator.training.data.subset import stratified_subset
 
@@ -53,7 +57,7 @@ class TaskData:
         return tuple(self._splits.shift)
 
     def split(self, name: str, max_length: int) -> list[Example]:
-        """Return the encoded rows of ``train``, ``validation``, ``test`` or a shift set, in their order.
+        """Return the examples of ``train``, ``validation``, ``test`` or a shift set, in their order.
 
         Raises:
             DataError: the split does not exist.
@@ -70,27 +74,28 @@ class TaskData:
         return self._encoded[key]
 
     def train(self, task: TrialTask) -> list[Example]:
-        """Return the training rows of a trial: the first ``train_fraction`` of one fixed order.
+        """Return the examples of a trial's training rows: the first ``train_fraction`` of one fixed order.
 
         A point of a learning curve gets its ``share`` of these rows, drawn by the trial's seed.
         """
         rows, order = self._pool(task), self._order(task.fold)
-        used = [rows[index] for index in order[: math.ceil(task.settings.train_fraction * len(order))]]
+        used = of_rows(rows, order[: math.ceil(task.settings.train_fraction * len(order))])
         if task.share is None:
             return used
-        labels = [row["labels"] if isinstance(row.get("labels"), int) else None for row in used]
-        return [used[place] for place in stratified_subset(labels, task.share, task.seed)]
+        first = [used[places.start].get("labels") for places in rows_of(used)]
+        labels = [label if isinstance(label, int) else None for label in first]
+        return of_rows(used, stratified_subset(labels, task.share, task.seed))
 
     def train_eval(self, task: TrialTask) -> list[Example]:
-        """Return the fixed training rows measured at every report."""
-        return self.train(task)[: self._plan.train_eval]
+        """Return the examples of the fixed training rows measured at every report."""
+        examples = self.train(task)
+        return of_rows(examples, range(min(self._plan.train_eval, len(rows_of(examples)))))
 
     def validation(self, task: TrialTask) -> list[Example]:
         """Return the validation rows of a trial: the validation split, or those of its fold."""
         if task.fold is None:
             return self.split("validation", task.settings.max_length)
-        rows = self._pool(task)
-        return [rows[index] for index in self._fold(task.fold).validation]
+        return of_rows(self._pool(task), self._fold(task.fold).validation)
 
     def measured(self, name: str, task: TrialTask) -> list[Example]:
         """Return the measured rows of a split; ``train_eval`` names the fixed training rows."""

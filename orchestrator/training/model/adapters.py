@@ -11,12 +11,14 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.inits import INITS
 from orchestrator.core.methods import LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.model.starts import StartRows, attach_gradients, start_eva
 
 if TYPE_CHECKING:
     import torch
@@ -32,16 +34,23 @@ class Adapted:
 
     Attributes:
         model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen.
-        taken_out: the initial A and B subtracted from the frozen weights by PiSSA, by their names in an adapter's file;
-            empty for other inits.
+        taken_out: the initial A and B subtracted from the frozen weights, by their names in an adapter's file; empty
+            for an init without ``Init.subtracts``.
     """
 
     model: "PeftModel"
     taken_out: "dict[str, torch.Tensor]"
 
 
-def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
+def adapt(base: Base, settings: TrialSettings, head: Head, start: StartRows | None = None) -> Adapted:
     """Put a new adapter on a base model; its weights are drawn from torch's global generator.
+
+    Args:
+        base: the base model; an init may change its weights.
+        settings: of the trial.
+        head: of the objective.
+        start: rows for an init that reads some; without them such an init starts as ``default``, for trials of the
+            structure.
 
     Raises:
         UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support a
@@ -50,12 +59,14 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
     from peft import get_peft_model, get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    is_pissa = settings.method == LORA and settings.init == "pissa"
-    if is_pissa:
-        _untie_linear_layers(base.model)
-    config = peft_config(base, settings, head)
+    init = INITS[settings.init if settings.method == LORA else "default"]
+    if init.subtracts:
+        _untie_linear_layers(base.model, copies=settings.init == "olora")
+    config: Any = peft_config(base, settings, head)
     with quiet_libraries():
         try:
+            if settings.init == "lora_ga" and start is not None:
+                attach_gradients(base.model, config, start)
             model = get_peft_model(base.model, config)
         except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
             why = _without_modules(error)
@@ -69,9 +80,15 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
         layer.cast_input_dtype_enabled = False
     _require_layers(model)
     if settings.method == LORA:
+        _require_linear(model, settings.init)
+        if settings.init == "eva" and start is not None:
+            with quiet_libraries():
+                start_eva(model, start)
         _require_loadable(model)
+    if init.reads_rows or init.trains_a_alone:  # a folder for the original base model needs no start of its own
+        config.init_lora_weights, config.eva_config, config.lora_ga_config = True, None, None
     taken_out = {}
-    if is_pissa:
+    if init.subtracts:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
@@ -93,17 +110,30 @@ def _adapted_parameters(config: "PeftConfig") -> str:
     return f" (in this model peft adapts parameters outside of layers: {', '.join(names)})" if names else ""
 
 
-def _untie_linear_layers(model: "torch.nn.Module") -> None:
-    """Give every linear layer its own parameter over the same memory.
+def _untie_linear_layers(model: "torch.nn.Module", *, copies: bool) -> None:
+    """Give every linear layer its own parameter over the same memory, or over a copy.
 
     PiSSA changes the weight of a layer, and would change a tied embedding too. A user who loads the adapter has the
-    original embedding.
+    original embedding. OLoRA changes the memory itself.
     """
     from torch.nn import Linear, Parameter
 
     for module in model.modules():
         if isinstance(module, Linear) and module.weight.is_floating_point():
-            module.weight = Parameter(module.weight.detach(), requires_grad=module.weight.requires_grad)
+            weight = module.weight.detach()
+            module.weight = Parameter(weight.clone() if copies else weight, requires_grad=module.weight.requires_grad)
+
+
+def _require_linear(model: "PeftModel", init: str) -> None:
+    """Raise ``UserError`` for OLoRA on a transposed layer (GPT-2): peft factorises the weight as stored."""
+    from peft.tuners.lora import LoraLayer
+    from transformers.pytorch_utils import Conv1D
+
+    if init != "olora":
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer) and isinstance(module.get_base_layer(), Conv1D):
+            raise UserError(f"adapter.method: lora{_REFUSED}init olora supports no Conv1D layer, such as {name}")
 
 
 def _require_layers(model: "PeftModel") -> None:
@@ -211,15 +241,26 @@ def write_adapter(
     from safetensors.torch import save_file
 
     written: Any = copy.deepcopy(config)  # peft types alpha as an integer and computes with any number
-    rank = written.r
     if taken_out:
-        rank *= 2
-        written.lora_alpha *= math.sqrt(2) if written.use_rslora else 2  # the same scaling at twice the rank
-        written.init_lora_weights = True
-    written.r, written.inference_mode, written.base_model_name_or_path = rank, True, base_name
+        factor = math.sqrt(2) if written.use_rslora else 2  # of alpha: the same scaling at twice the rank
+        written.r, written.lora_alpha, written.init_lora_weights = 2 * written.r, factor * written.lora_alpha, True
+        written.rank_pattern = {name: 2 * rank for name, rank in written.rank_pattern.items()}
+        written.alpha_pattern = {name: factor * alpha for name, alpha in written.alpha_pattern.items()}
+        written.eva_config = written.lora_ga_config = None
+    written.inference_mode, written.base_model_name_or_path = True, base_name
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: _with_init(name, value, taken_out, rank) for name, value in state.items()}, folder / WEIGHTS)
+    tensors = {name: _with_init(name, value, taken_out, _rank_of(name, written)) for name, value in state.items()}
+    save_file(tensors, folder / WEIGHTS)
     written.save_pretrained(str(folder))
+
+
+def _rank_of(name: str, config: Any) -> int:  # noqa: ANN401  (LoraConfig)
+    """Return the rank of a tensor's layer by the configuration of its file."""
+    from peft.utils.other import get_pattern_key
+
+    layer = re.split(r"\.lora_", name, maxsplit=1)[0]
+    rank: int = config.rank_pattern.get(get_pattern_key(config.rank_pattern.keys(), layer), config.r)
+    return rank
 
 
 def _with_init(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 AUTO_CLASSES = {
     Head.SEQUENCE_CLASSIFICATION: "AutoModelForSequenceClassification",
     Head.TOKEN_CLASSIFICATION: "AutoModelForTokenClassification",
+    Head.QUESTION_ANSWERING: "AutoModelForQuestionAnswering",
     Head.CAUSAL_LM: "AutoModelForCausalLM",
     Head.SEQ2SEQ_LM: "AutoModelForSeq2SeqLM",
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TASK_TYPES = {
     Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS",
     Head.TOKEN_CLASSIFICATION: "TOKEN_CLS",
+    Head.QUESTION_ANSWERING: "QUESTION_ANS",
     Head.CAUSAL_LM: "CAUSAL_LM",
     Head.SEQ2SEQ_LM: "SEQ_2_SEQ_LM",
 }
@@ -100,7 +101,8 @@ def _linear(base: Base) -> list[str]:
 
 
 def _lora(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
-    from peft import LoraConfig
+    from peft import EvaConfig, LoraConfig
+    from peft.tuners.lora import LoraGAConfig
 
     alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
     init: Any = True if settings.init == "default" else settings.init
@@ -112,6 +114,8 @@ def _lora(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConf
         use_rslora=settings.rslora,
         use_dora=settings.dora,
         init_lora_weights=init,
+        eva_config=EvaConfig() if init == "eva" else None,
+        lora_ga_config=LoraGAConfig() if init == "lora_ga" else None,
         exclude_modules=common["modules_to_save"],
     )
 

@@ -253,7 +253,7 @@ class Stepper:
         max_tokens = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(trials))
         parts = make_batches(examples, max_tokens)
         batch_of = collated(self._objective, examples, self._tokenizer, pack.device)
-        measured = measure_models(logits_of, batch_of, self._objective, parts, self._crew)
+        measured = measure_models(logits_of, batch_of, self._objective, examples, parts, self._crew)
         by_slot = dict(zip(slots, measured or [NOTHING] * len(slots), strict=True))
         return [by_slot[trial.slot] for trial in trials]
 

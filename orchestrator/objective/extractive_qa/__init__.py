@@ -1,0 +1,1 @@
+"""Extractive question answering: rows, windows over long contexts, and the spans of answers."""

@@ -1,0 +1,213 @@
+"""Base class for extractive question answering: data, windows, loss and predictions.
+
+The label of a token is a sum of the bits ``CONTEXT``, ``START``, ``END`` and ``NO_ANSWER``; −100 at padding. The logits
+of a token are those of the start and of the end of the answer. B: windows, T: tokens.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.data import read_table
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import DataError
+from orchestrator.core.metric import Direction
+from orchestrator.objective.extractive_qa.answer_columns import Marked, marked, squad_file
+from orchestrator.objective.extractive_qa.answer_spans import RowAnswers, Window, WindowSpans, best_spans, join, windows
+from orchestrator.objective.padding import IGNORED, pad
+from orchestrator.objective.protocol import Example, Head, Splits
+from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.splits import Splitter, read_splits
+from orchestrator.objective.text_pairs import PAIR
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+CONTEXT, START, END, NO_ANSWER = 1, 2, 4, 8
+"""Bits of a token's label: it belongs to the context; the answer starts or ends with it; it stands for no answer."""
+_OWN = ("question", "context", "answers", "answer", "answer_start", "group")
+
+
+class ExtractiveQA:
+    """Base of objectives with a question, a context, and answers that stand in the context.
+
+    The rows of a split have the columns ``text`` (the question), ``text_pair`` (the context), ``answers``,
+    ``answerable`` (``yes`` or ``no``) and ``group``: by default, the questions on a context stay in one split.
+    """
+
+    name: str
+    head: Head = Head.QUESTION_ANSWERING
+    labels: tuple[str, ...] = ("start", "end")
+    metrics: Mapping[str, Direction] = {"loss": Direction.MINIMIZE}
+    default_metric: str = "val/loss"
+    default_model: Source = Source(origin=Origin.PACKAGED, name="minilm")
+    default_source: Source
+    target: str = "answers"
+
+    def splits(self, plan: DataPlan) -> Splits:
+        """Read, clean and split the data; the splits have equal shares of rows without an answer.
+
+        Raises:
+            DataError: the data is invalid, or ``data.labels`` is set.
+        """
+        if plan.labels:
+            raise DataError(f"data.labels: {self.name} has answers instead of classes. Remove data.labels")
+        splits = read_splits(plan, self.read, Splitter(label="answerable"))
+        unsure = sum(map(sum, (rows["unsure"][:] for rows in splits.by_name().values())))
+        if not unsure:
+            return splits
+        warning = (
+            f"{unsure} answers have no answer_start and occur several times in their context: the first occurrence is "
+            "used. Name a column of places: data.columns: {answer_start: COLUMN}."
+        )
+        return replace(splits, summary=replace(splits.summary, warnings=(*splits.summary.warnings, warning)))
+
+    def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
+        """Return the rows of a source; see ``answer_columns.marked`` for the columns of the answers.
+
+        Raises:
+            DataError: a column is missing, or an answer does not stand in its context.
+        """
+        import datasets
+
+        texts = ("question", "context")
+        rows = squad_file(source)
+        if rows is None:
+            rows = read_table(source, columns, required=texts, text=texts)
+        else:
+            wrong = [name for name in columns if columns[name] not in rows.column_names]
+            if wrong:
+                names = ", ".join(rows.column_names)
+                raise DataError(f"data.columns.{wrong[0]}: {source} is a file of SQuAD's form with the columns {names}")
+            rows = rows.rename_columns({old: new for new, old in columns.items() if old != new})
+        answers = marked(rows, columns, source)
+        contexts = [context or "" for context in rows["context"][:]]
+        groups = rows["group"][:] if "group" in rows.column_names else [None] * len(rows)
+        return datasets.Dataset.from_dict(
+            {
+                **kept_columns(rows, columns, _OWN),
+                "text": rows["question"][:],
+                PAIR: rows["context"][:],
+                "answers": [{"text": [*each.texts], "answer_start": [*each.starts]} for each in answers],
+                "answerable": ["yes" if each.texts else "no" for each in answers],
+                "unsure": [each.unsure for each in answers],
+                "group": [
+                    str(group) if group not in {None, ""} else _name_of(context)
+                    for group, context in zip(groups, contexts, strict=True)
+                ],
+            }
+        )
+
+    def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
+        """Tokenise the windows of all rows; see ``answer_spans.windows``.
+
+        Training learns the first answer of a row. A window without the whole answer has no answer.
+
+        Raises:
+            DataError: the tokenizer knows no characters, or ``max_length`` is too short.
+        """
+        if len(rows) == 0:
+            return []
+        questions, contexts = rows["text"][:], rows[PAIR][:]
+        answers = [Marked(texts=tuple(one["text"]), starts=tuple(one["answer_start"])) for one in rows["answers"][:]]
+        try:
+            found = windows(tokenizer, questions, contexts, max_length)
+        except ValueError as error:
+            raise DataError(f"objective {self.name}: {error}") from error
+        types = any(any(window.token_type_ids or ()) for window in found)
+        numbers: dict[int, int] = {}
+        examples: list[Example] = []
+        for window in found:
+            number = numbers[window.row] = numbers.get(window.row, -1) + 1
+            examples.append(
+                {
+                    "input_ids": window.input_ids,
+                    **({"token_type_ids": window.token_type_ids} if types else {}),
+                    "labels": _labels(window, answers[window.row]),
+                    "window": number,
+                    "offsets": window.offsets,
+                    "context": contexts[window.row],
+                    "answers": answers[window.row].texts,
+                }
+            )
+        return examples
+
+    def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
+        """Pad on the tokenizer's padding side; ``labels_BT`` are sums of bits, −100 at padding."""
+        return pad(examples, tokenizer, "left" if tokenizer.padding_side == "left" else "right")
+
+    def losses(
+        self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Return ``(loss_B, ones_B)`` for ``logits_BT2``: the mean of the cross entropies of start and end.
+
+        As in transformers' models for question answering, all tokens of a window are classes. Padding is none: a loss
+        must not depend on other windows. A window is one unit.
+        """
+        import torch
+
+        labels_BT = batch["labels"]
+        real_BT = labels_BT != IGNORED
+        logits_BT2 = logits.float().masked_fill(~real_BT[..., None], torch.finfo(torch.float32).min)
+        logs_BT2 = torch.log_softmax(logits_BT2, dim=1)
+        ends_BT2 = torch.stack([labels_BT & START, labels_BT & END], dim=-1).bool() & real_BT[..., None]
+        loss_B = -(logs_BT2 * ends_BT2).sum(dim=(1, 2)) / 2
+        if label_smoothing:
+            tokens_B = real_BT.sum(dim=1)
+            uniform_B = -logs_BT2.masked_fill(~real_BT[..., None], 0.0).sum(dim=(1, 2)) / (2 * tokens_B)
+            loss_B = (1 - label_smoothing) * loss_B + label_smoothing * uniform_B
+        return loss_B, torch.ones_like(loss_B)
+
+    def predictions(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> list[tuple[Any, Any]]:
+        """Return ``(WindowSpans, None)`` per window; ``join`` adds the reference."""
+        labels_BT = batch["labels"]
+        real_BT = labels_BT != IGNORED
+        no_answer_B = (((labels_BT & NO_ANSWER) > 0) & real_BT).int().argmax(dim=1)
+        return [(spans, None) for spans in best_spans(logits, ((labels_BT & CONTEXT) > 0) & real_BT, no_answer_B)]
+
+    def join(
+        self, examples: Sequence[Example], pairs: Sequence[tuple[WindowSpans, Any]]
+    ) -> tuple[RowAnswers, tuple[str, ...]]:
+        """Return the answers of a row and its true answers, from the windows of the row.
+
+        Args:
+            examples: the row's windows.
+            pairs: of ``predictions``, one per window.
+        """
+        first = examples[0]
+        offsets = [example["offsets"] for example in examples]
+        return join(first["context"], offsets, [spans for spans, _ in pairs]), first["answers"]
+
+    def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
+        """Return None; a task may override this."""
+        return None
+
+
+def _labels(window: Window, answers: Marked) -> list[int]:
+    """Return the labels of a window's tokens."""
+    labels = [0 if at is None else CONTEXT for at in window.offsets]
+    labels[window.no_answer] |= NO_ANSWER
+    first, last = _tokens_of(window, answers)
+    labels[first] |= START
+    labels[last] |= END
+    return labels
+
+
+def _tokens_of(window: Window, answers: Marked) -> tuple[int, int]:
+    """Return the first and the last token of the answer; the token for no answer twice if it is not in the window."""
+    absent = (window.no_answer, window.no_answer)
+    tokens = [(token, at) for token, at in enumerate(window.offsets) if at is not None and at[0] < at[1]]
+    if not answers.texts or not tokens:
+        return absent
+    start, end = answers.starts[0], answers.starts[0] + len(answers.texts[0])
+    inside = [token for token, (first, last) in tokens if first < end and last > start]
+    whole = tokens[0][1][0] <= start and end <= tokens[-1][1][1]
+    return (inside[0], inside[-1]) if whole and inside else absent
+
+
+def _name_of(context: str) -> str:
+    """Return a short name of a context, different for different contexts."""
+    return f"{context[:40].strip()} {hashlib.sha256(context.encode()).hexdigest()[:8]}"
