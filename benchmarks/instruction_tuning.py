@@ -113,8 +113,8 @@ def main(
     answers = [each.answer or "" for each in Predictor.load(str(folder), locate(spec.tracking)).predict(prompts)]
     base = resolve_model(spec.model)
     untuned = untuned_answers(prompts, base)
-    for name, rows in (("train", splits.train), ("validation", splits.validation)):
-        rows.select_columns(["messages"]).to_json(str(Path(home) / f"{name}.jsonl"))
+    for name, some in (("train", splits.train), ("validation", splits.validation)):
+        some.select_columns(["messages"]).to_json(str(Path(home) / f"{name}.jsonl"))
     theirs = [json.loads(_trl(trl, base, Path(home), seed, spec.fixed)) for seed in range(seeds)]
     losses = [each["loss"] for each in theirs]
     result = {
