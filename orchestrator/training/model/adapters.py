@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.inits import INITS
-from orchestrator.core.methods import LORA
+from orchestrator.core.methods import ADALORA, LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
 WEIGHTS = "adapter_model.safetensors"
+MERGED_TO_MEASURE = ("lora", "ia3", "loha", "lokr", "vera")
+"""The methods merged for a measurement; tests show that the base model has its weights again afterwards."""
 _REFUSED = " cannot be put on this model: "
 
 
@@ -42,7 +44,14 @@ class Adapted:
     taken_out: "dict[str, torch.Tensor]"
 
 
-def adapt(base: Base, settings: TrialSettings, head: Head, start: StartRows | None = None) -> Adapted:
+def adapt(
+    base: Base,
+    settings: TrialSettings,
+    head: Head,
+    start: StartRows | None = None,
+    *,
+    updates: int | None = None,
+) -> Adapted:
     """Put a new adapter on a base model; its weights are drawn from torch's global generator.
 
     Args:
@@ -51,6 +60,7 @@ def adapt(base: Base, settings: TrialSettings, head: Head, start: StartRows | No
         head: of the objective.
         start: rows for an init that reads some; without them such an init starts as ``default``, for trials of the
             structure.
+        updates: number of optimizer steps of the trial, for methods with a schedule; None: not known, nothing trains.
 
     Raises:
         UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support a
@@ -62,10 +72,10 @@ def adapt(base: Base, settings: TrialSettings, head: Head, start: StartRows | No
     init = INITS[settings.init if settings.method == LORA else "default"]
     if init.subtracts:
         _untie_linear_layers(base.model, copies=settings.init == "olora")
-    config: Any = peft_config(base, settings, head)
+    config = _config(base, settings, head, updates)
     with quiet_libraries():
         try:
-            if settings.init == "lora_ga" and start is not None:
+            if settings.method == LORA and settings.init == "lora_ga" and start is not None:
                 attach_gradients(base.model, config, start)
             model = get_peft_model(base.model, config)
         except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
@@ -92,6 +102,16 @@ def adapt(base: Base, settings: TrialSettings, head: Head, start: StartRows | No
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
+
+
+def _config(base: Base, settings: TrialSettings, head: Head, updates: int | None) -> Any:  # noqa: ANN401  (peft types too little)
+    """Return peft's configuration; peft may refuse a combination of options with ``UserError``."""
+    try:
+        return peft_config(base, settings, head, updates=updates)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"adapter.method: {settings.method}{_REFUSED}{_without_modules(error)}") from error
 
 
 def reason_of(error: Exception) -> str:
@@ -195,7 +215,11 @@ def merged(model: "PeftModel") -> Iterator[None]:
 
     layers = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
     own = [(layer, name, weight) for layer in layers for name, weight in layer.named_parameters(recurse=False)]
-    if model.device.type != "cpu" or not all(weight.is_floating_point() for _, _, weight in own):
+    if (
+        not _merges_exactly(model)
+        or model.device.type != "cpu"
+        or not all(weight.is_floating_point() for _, _, weight in own)
+    ):
         yield
         return
     for layer, name, weight in own:
@@ -210,16 +234,46 @@ def merged(model: "PeftModel") -> Iterator[None]:
             setattr(layer, name, weight)
 
 
+def _merges_exactly(model: "PeftModel") -> bool:
+    """Return whether peft adds the adapter to weights of the layers and no more, so that copies of them restore it."""
+    from peft import PeftType
+
+    return PeftType(model.peft_config["default"].peft_type).value.lower() in MERGED_TO_MEASURE
+
+
 def save_adapter(adapted: Adapted, folder: Path) -> None:
     """Write a folder for ``PeftModel.from_pretrained(base, folder)``: the configuration and a safetensors file."""
     if not adapted.taken_out:
-        adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
+        with _kept_ranks(adapted.model):
+            adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
         return
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
     base_name = str(adapted.model.get_base_model().name_or_path)
     write_adapter(folder, state, adapted.model.peft_config["default"], base_name, adapted.taken_out)
+
+
+@contextmanager
+def _kept_ranks(model: "PeftModel") -> Iterator[None]:
+    """Give the configuration of an AdaLoRA adapter the pattern of its nonzero ranks inside the block.
+
+    peft writes the ranks of its last mask only, and an update after the mask may have changed the others again.
+    """
+    config: Any = model.peft_config["default"]
+    if config.peft_type.value.lower() != ADALORA:
+        yield
+        return
+    own = config.rank_pattern
+    config.rank_pattern = {
+        name.replace(".default", ""): (value != 0).flatten().tolist()
+        for name, value in model.get_base_model().named_parameters()
+        if "lora_E" in name
+    }
+    try:
+        yield
+    finally:
+        config.rank_pattern = own
 
 
 def write_adapter(

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import ModelError, UserError
+from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.padding import IGNORED
-from orchestrator.objective.protocol import Example, Head, Objective
+from orchestrator.objective.protocol import Example, Objective
 
 if TYPE_CHECKING:
     import torch
@@ -59,13 +60,13 @@ def require_packing(model: "torch.nn.Module", objective: Objective, name: str) -
     """Raise an error if a model or its objective cannot be trained on packed rows.
 
     Raises:
-        UserError: the head is not a causal language model's.
+        UserError: the objective is not a ``CausalLM``.
         ModelError: the logits of two rows change if the rows are packed.
     """
     import torch
 
-    if objective.head is not Head.CAUSAL_LM:
-        raise UserError(f"data.packing: objective {objective.name} has no causal language model; remove this key")
+    if not isinstance(objective, CausalLM):  # others have rows of another form
+        raise UserError(f"data.packing: objective {objective.name} has no rows of a causal model; remove this key")
     device = next(model.parameters()).device
     rows: list[Example] = [{"input_ids": [*range(1, 1 + n)], "labels": [IGNORED] * n} for n in _LENGTHS]
     training = model.training

@@ -16,13 +16,16 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
 from orchestrator.core.errors import DivergedError
+from orchestrator.core.methods import ADALORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
+from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import Adapted, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
+from orchestrator.training.solo.adalora import RankSchedule
 from orchestrator.training.solo.packing import packed
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 _TRAINABLE = "trainable.safetensors"
+_RANKS = "ranks.safetensors"
+"""The state of AdaLoRA's schedule."""
 _SCHEDULES = {
     "linear": "linear",
     "cosine": "cosine",
@@ -48,6 +53,7 @@ class TrainingInputs:
         rows: encoded training rows.
         order: indices into ``rows``, one list per update (optimizer step).
         packed_length: most tokens of a packed sequence; None: rows are padded.
+        class_weights: weight of each class in the loss; None: all rows count alike.
         bfloat16: compute the matrix products of the forward in bfloat16. All weights stay float32.
     """
 
@@ -57,6 +63,7 @@ class TrainingInputs:
     order: Sequence[Sequence[int]]
     bfloat16: bool
     packed_length: int | None = None
+    class_weights: tuple[float, ...] | None = None
 
 
 class SoloTrainer(Trainer):
@@ -83,6 +90,9 @@ class SoloTrainer(Trainer):
             optimizers=(build_optimiser(adapted.model, task.settings), None),
         )
         self.remove_callback(PrinterCallback)
+        self._ranks = RankSchedule(adapted.model) if task.settings.method == ADALORA else None
+        if self._ranks is not None:
+            self.add_callback(self._ranks)
         self._adapted = adapted
         self._training_inputs = inputs
         self._settings: TrialSettings = task.settings
@@ -127,7 +137,10 @@ class SoloTrainer(Trainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the losses and the logits of a micro-batch; add the loss and the units to the update."""
         logits = self._logits(model, inputs)
-        loss_sum_B, units_B = self._training_inputs.objective.losses(logits, inputs, self._settings.label_smoothing)
+        given = self._training_inputs
+        loss_sum_B, units_B = training_losses(
+            given.objective, logits, inputs, self._settings.label_smoothing, given.class_weights
+        )
         loss = loss_sum_B.sum()
         self._loss_sum += loss.detach()
         self._units += units_B.sum()
@@ -158,7 +171,7 @@ class SoloTrainer(Trainer):
         return loss
 
     def _close_update(self) -> None:
-        units = self._units.clamp(min=1.0)
+        units = torch.where(self._units > 0, self._units, 1.0)
         norm = self._divide_and_clip(units)
         self.update_loss, self.update_norm = torch.stack([self._loss_sum / units, norm]).tolist()
         self._loss_sum.zero_()
@@ -174,6 +187,8 @@ class SoloTrainer(Trainer):
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad.div_(units)
+        if self._ranks is not None:
+            self._ranks.add_penalty()
         return torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
 
     def close(self) -> None:
@@ -185,6 +200,8 @@ class SoloTrainer(Trainer):
         save_adapter(self._adapted, folder / ADAPTER)
         state = {name: p.detach().cpu().contiguous() for name, p in self._trainable()}
         save_file(state, folder / _TRAINABLE)
+        if self._ranks is not None:
+            save_file(self._ranks.state(), folder / _RANKS)
 
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
@@ -193,6 +210,8 @@ class SoloTrainer(Trainer):
         with torch.no_grad():
             for name, parameter in self._trainable():
                 parameter.copy_(saved[name])
+        if self._ranks is not None:
+            self._ranks.load_state(load_file(Path(resume_from_checkpoint) / _RANKS))
 
     def _trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         return [(name, p) for name, p in self._adapted.model.named_parameters() if p.requires_grad]

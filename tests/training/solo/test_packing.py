@@ -50,7 +50,7 @@ def test_long_rows_stay_alone() -> None:
 
 def test_unfit_models_and_tasks_are_refused(tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_llama(tmp_path / "model"))
-    with pytest.raises(UserError, match=r"data.packing: objective tiny-classification has no causal"):
+    with pytest.raises(UserError, match=r"data.packing: objective tiny-classification has no rows of a causal"):
         require_packing(model, TinyClassification(), "tiny")
 
     class Mixing(torch.nn.Module):
