@@ -262,6 +262,9 @@ def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "t
 
         return torch.stack([output.start_logits, output.end_logits], dim=-1)
     logits: torch.Tensor = output.logits
+    prompt = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+    if prompt and logits.dim() == 3:  # the virtual tokens come first
+        return logits[:, -batch["input_ids"].shape[1] :]
     return logits
 
 

@@ -12,6 +12,7 @@ from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.objective.protocol import Head
 from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
 from orchestrator.tracking.environment import load_mlflow
@@ -19,6 +20,7 @@ from orchestrator.tracking.location import Location
 from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
 
 if TYPE_CHECKING:
+    from orchestrator.objective.extractive_qa.answer_spans import ScoredAnswer
     from orchestrator.tracking.adapter_model import AdapterRunner
 
 
@@ -29,11 +31,13 @@ class Prediction:
     Attributes:
         text: the input.
         answer: the most probable label; the labels with a probability above one half, separated by commas; the
-            predicted numbers; or the generated text. None for a blank text.
+            predicted numbers; the generated text; or a part of the context. None for a blank text.
         probabilities: by label, in [0, 1], with sum 1 for one label per text; empty for generated text and numbers.
         values: predicted numbers by name; empty for other tasks.
         score: the answer's probability, if it is one of several labels; None for other tasks and a blank text.
         cut: whether the limit of tokens ended a generated answer; None for other tasks and a blank text.
+        answers: the best answers in a context with their places; ``answer`` is empty if the context has none. Empty for
+            other tasks.
     """
 
     text: str
@@ -42,6 +46,7 @@ class Prediction:
     values: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
     cut: bool | None = None
+    answers: "Sequence[ScoredAnswer]" = ()
 
 
 class Predictor:
@@ -113,9 +118,11 @@ class Predictor:
             check_model_folder(Path(base))
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
+        from orchestrator.tracking.answer_model import AnswerRunner
 
+        runner = AnswerRunner if card.head == Head.QUESTION_ANSWERING else AdapterRunner
         shared = None if bases is None else bases.model_for(folder, card, base)
-        return cls(AdapterRunner(folder, base, device, shared), card, located, calibrated=calibrated)
+        return cls(runner(folder, base, device, shared), card, located, calibrated=calibrated)
 
     def predict(
         self,
@@ -171,6 +178,8 @@ class Predictor:
             )
             raise UserError(f"{self.reference} was trained on rows of {need}; see predict --pair-column")
         labels = self.card.labels
+        if self.card.head == Head.QUESTION_ANSWERING:
+            return self._found(texts, pairs or (), batch_size)
         if not labels:
             answers = self._runner.generate(texts, batch_size, max_new_tokens)
             return [
@@ -195,6 +204,17 @@ class Predictor:
             for text, answer, row in zip(texts, best, by_label, strict=True)
         ]
         return self.calibrated(found) if self._calibrated else found
+
+    def _found(self, questions: Sequence[str], contexts: Sequence[str], batch_size: int) -> list[Prediction]:
+        """Return the answers found in the contexts; ``answer`` is empty for no answer."""
+        from orchestrator.tracking.answer_model import AnswerRunner
+
+        assert isinstance(self._runner, AnswerRunner), "the head decides the runner"
+        records = self._runner.answers(questions, contexts, batch_size)
+        return [
+            Prediction(text=text, answer=one["answer"], score=one["score"], answers=tuple(one["answers"]))
+            for text, one in zip(questions, records, strict=True)
+        ]
 
     def calibrated(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Return a classifier's predictions with probabilities at the adapter's temperature; the answers stay the same.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
 from orchestrator.core.problem import Problem
+from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapters import AdapterCard
@@ -30,6 +31,9 @@ class GateLine:
     verdict: str
     detail: str = ""
 
+
+ANSWERS = "question_answering"
+"""The head of models that answer a question from a context."""
 
 CLASSIFIER = """\
 from peft import PeftModel
@@ -86,7 +90,7 @@ def model_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
         gates: the gates of its promotion; empty: it was not promoted.
     """
     hub = _hub_id(card)
-    tag = "text-classification" if card.labels else WRITERS[card.head][1]
+    tag = _auto_and_tag(card)[1]
     seed = "" if card.seed is None else f", seed {card.seed}"
     params = "\n".join(f"| {name} | {value} |" for name, value in card.params.items())
     return f"""---
@@ -123,10 +127,19 @@ Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.s
 """
 
 
+def _auto_and_tag(card: "AdapterCard") -> tuple[str, str]:
+    """Return the transformers class and the hub's task name."""
+    if card.head == ANSWERS:
+        return "AutoModelForQuestionAnswering", "question-answering"
+    return ("AutoModelForSequenceClassification", "text-classification") if card.labels else WRITERS[card.head]
+
+
 def task(card: "AdapterCard") -> str:
     """Return the adapter's task in one sentence."""
     if card.is_function:
         return "The model of a function: its own code trained it, and only its own `load` can load it."
+    if card.head == ANSWERS:
+        return answer_task(card)
     text = "a text" if card.pair_column is None else "a pair of texts"
     if card.problem == Problem.REGRESSION:
         return f"It predicts {' and '.join(f'`{name}`' for name in card.labels)} of {text}, as numbers."
@@ -179,7 +192,9 @@ def _limits(card: "AdapterCard") -> str:
     lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
     if card.chat:
         lines = [f"It was trained on conversations of at most {card.max_length} tokens; longer ones are not cut."]
-    if card.problem == Problem.REGRESSION:
+    if card.head == ANSWERS:
+        lines = answer_limits(card)
+    elif card.problem == Problem.REGRESSION:
         lines.append(f"Every {text} gets numbers, also a text in another language or of another kind.")
     elif card.problem == Problem.MULTI_LABEL:
         lines.append("A label is given above a probability of one half; no threshold was tuned.")
@@ -240,13 +255,13 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
-    auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
+    auto = _auto_and_tag(card)[0]
     names = [auto, "AutoTokenizer"]
     if card.quantisation is not None:
         base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
         arguments += ', dtype="float32", quantization_config=quantisation'
         names.append("BitsAndBytesConfig")
-    template = CLASSIFIER if card.labels else WRITER
+    template = CODE if card.head == ANSWERS else CLASSIFIER if card.labels else WRITER
     if card.chat:
         template = "".join(WRITER.splitlines(keepends=True)[:-1]) + CHAT.replace("{", "{{").replace("}", "}}")
     return imports + template.format(
@@ -256,6 +271,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         labels=list(card.labels),
         problem="" if card.problem == Problem.SINGLE_LABEL else f', problem_type="{card.problem}"',
         prompt=card.prompt,
+        max_length=card.max_length,
         imports=", ".join(names),
     )
 
@@ -331,8 +347,7 @@ def _number(value: float) -> str:
 def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
     """Return the README of the base model with the adapter merged into its weights."""
     hub = _hub_id(card)
-    tag = "text-classification" if card.labels else WRITERS[card.head][1]
-    auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
+    auto, tag = _auto_and_tag(card)
     return f"""---
 library_name: transformers
 pipeline_tag: {tag}

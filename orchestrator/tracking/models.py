@@ -37,6 +37,8 @@ MODEL_VERSIONS = "mlflow.modelVersions"
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
 FILES = {"": {"MLmodel"}, "artifacts/adapter": {CARD, CONFIG, "adapter_model.safetensors"}}
 """The files required to load a logged adapter, by folder."""
+ANSWERS = "question_answering"
+"""The head of models that answer a question from a context."""
 QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
@@ -150,7 +152,9 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
     columns = (card.text_column, *([card.pair_column] if card.pair_column else []))
     params = []
-    if card.labels and card.problem == Problem.SINGLE_LABEL:
+    if card.head == ANSWERS:
+        params = [ParamSpec("answers", DataType.long, default=5)]
+    elif card.labels and card.problem == Problem.SINGLE_LABEL:
         params = [ParamSpec("calibrated", DataType.boolean, default=False)]
     elif not card.labels:
         params = [ParamSpec("max_new_tokens", DataType.long, default=card.max_new_tokens or MAX_NEW_TOKENS)]
@@ -159,12 +163,14 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
         outputs=Schema(_answers(card)),
         params=ParamSchema(params) if params else None,  # type: ignore[arg-type]  # its default is None
     )
+    files = _files(card)
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to annotate predict, which would give a narrower schema
         mlflow.pyfunc.save_model(
             path=str(target),
-            python_model=str(Path(__file__).with_name("adapter_model.py")),
+            python_model=str(files[0]),
+            code_paths=[*map(str, files[1:])] or None,
             artifacts={"adapter": str(staged)},
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
             pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages],
@@ -173,6 +179,16 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
             input_example=pd.DataFrame({name: ["What is this text about?"] for name in columns}),
             metadata={"loratory": card.to_json()},
         )
+
+
+def _files(card: AdapterCard) -> list[Path]:
+    """Return the file with the model's code, and the files that it imports."""
+    here = Path(__file__)
+    adapter = here.with_name("adapter_model.py")
+    if card.head != ANSWERS:
+        return [adapter]
+    spans = here.parent.with_name("objective") / "extractive_qa" / "answer_spans.py"
+    return [here.with_name("answer_model.py"), adapter, spans]
 
 
 def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:
@@ -195,8 +211,15 @@ def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id
 def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
     """Return the columns of a model's answers."""
     from mlflow.types import ColSpec, DataType
-    from mlflow.types.schema import Array, Map
+    from mlflow.types.schema import Array, Map, Object, Property
 
+    if card.head == ANSWERS:
+        one = {"answer": DataType.string, "score": DataType.double}
+        place = [Property(name, DataType.long, required=False) for name in ("start", "end")]
+        listed = Array(Object([*(Property(name, kind) for name, kind in one.items()), *place]))
+        columns = [ColSpec(kind, name) for name, kind in one.items()]
+        places = [ColSpec(DataType.long, name, required=False) for name in ("start", "end")]
+        return [*columns, *places, ColSpec(listed, "answers")]
     if not card.labels:
         return [ColSpec(DataType.string, "text"), ColSpec(DataType.boolean, "cut")]
     if card.problem == Problem.REGRESSION:
