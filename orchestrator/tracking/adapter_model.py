@@ -7,6 +7,7 @@ The path of the base model is in ``loratory.json``; the caller can give another 
 ``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``, or ``LORATORY_BASE_MODEL``.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -66,8 +67,7 @@ class AdapterRunner:
         import peft
         import transformers
 
-        self.folder = folder
-        self.card = read_card(folder)
+        self.folder, self.card = folder, read_card(folder)
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
         self.problem: str = self.card.get("problem", SINGLE_LABEL)
         model = load_base(self.card, base, device) if model is None else model
@@ -173,8 +173,7 @@ class AdapterRunner:
         import torch
 
         answers: list[Written] = []
-        most = max_new_tokens or self.max_new_tokens
-        ends = self._ends()
+        most, ends = max_new_tokens or self.max_new_tokens, self._ends()
         continues_prompt = self.card["head"] == "causal_lm"  # the output of an encoder-decoder has no prompt
         with torch.inference_mode():
             for batch in _batches(texts, 1 if self.one_by_one else batch_size):
@@ -228,9 +227,8 @@ class AdapterRunner:
     def _chat_prompt(self, messages: list[dict[str, str]]) -> list[int]:
         text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or len(ids)
-        if len(ids) > most:
-            raise _refusal(f"a conversation of {len(ids):,} tokens is longer than the model's {most:,} positions")
+        if len(ids) > (getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or len(ids)):
+            raise _refusal(f"a conversation of {len(ids):,} tokens is longer than the model's positions")
         return ids
 
 
@@ -356,10 +354,9 @@ def _reset_rope(module: "torch.nn.Module", _: object) -> None:
 
 def _messages(text: str) -> list[dict[str, str]]:
     """Return the messages in a text: a JSON list of ``{"role": …, "content": …}``, or else one turn of the user."""
-    try:
+    found = None
+    with contextlib.suppress(ValueError):
         found = json.loads(text) if text.lstrip().startswith("[") else None
-    except ValueError:
-        found = None
     is_chat = isinstance(found, list) and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in found)
     return found if found and is_chat else [{"role": "user", "content": text}]
 
