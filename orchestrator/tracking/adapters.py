@@ -24,6 +24,7 @@ from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
+from orchestrator.objective.protocol import Head
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.summary import summary
 
@@ -223,7 +224,8 @@ class SweepAdapters:
         if best is None:
             raise UserError(f"trial {trial.number} of {sweep.reference} has no value of {self.metric.name}")
         calibration = kept_calibration(self.sweep_dir, trial, self.metric)
-        validation = kept_validation(self.sweep_dir, trial, self.metric)
+        answers = self.head == Head.QUESTION_ANSWERING
+        validation = kept_validation(self.sweep_dir, trial, self.metric) if answers else None
         return AdapterCard(
             base=self.base,
             base_path=self.base_path,

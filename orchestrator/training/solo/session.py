@@ -97,7 +97,7 @@ class Session:
         """Return the rows read by some inits: the first of the trial's order, the same after a resume."""
         order = islice(chain.from_iterable(self._update_plan.order), ROWS)
         return StartRows(
-            objective=self._context.objective,
+            objective=self._objective,
             tokenizer=self._context.data.tokenizer,
             rows=[self._update_plan.rows[row] for row in order],
             device=self._context.device,
