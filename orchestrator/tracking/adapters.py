@@ -68,6 +68,8 @@ class AdapterCard:
         prompt: the prompt of a language model, with ``{text}`` for the input.
         max_new_tokens: most tokens of an answer unless the caller sets another number; None: the task writes no text,
             or an early version wrote the card.
+        chat: whether the task has conversations, rendered by the tokenizer's chat template.
+        chat_template: the text of the template that replaces the tokenizer's own; None: its own.
         text_column: the text column in the training data.
         pair_column: its column with the second text of each row; None: rows have one text.
         objective: the objective's name.
@@ -103,6 +105,8 @@ class AdapterCard:
     problem: str = "single_label_classification"
     prompt: str = "{text}"
     max_new_tokens: int | None = None
+    chat: bool = False
+    chat_template: str | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Mapping[str, Any] | None = None
@@ -169,7 +173,7 @@ class SweepAdapters:
         sweep_dir: the sweep's folder; checkpoint paths in reports are relative to it.
         metric: decides the best checkpoint of a trial.
         base, base_path, head, labels, problem, objective, prompt, text_column, pair_column: as in ``AdapterCard``.
-        max_new_tokens: as in ``AdapterCard``.
+        max_new_tokens, chat, chat_template: as in ``AdapterCard``.
         label_values, label_counts, function_digest: as in ``AdapterCard``.
         quantisation: quantisation of the base model; None: not quantised.
     """
@@ -184,6 +188,8 @@ class SweepAdapters:
     problem: str = "single_label_classification"
     prompt: str = "{text}"
     max_new_tokens: int | None = None
+    chat: bool = False
+    chat_template: str | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Quantisation | None = None
@@ -228,6 +234,8 @@ class SweepAdapters:
             problem=self.problem,
             prompt=self.prompt,
             max_new_tokens=self.max_new_tokens,
+            chat=self.chat,
+            chat_template=self.chat_template,
             text_column=self.text_column,
             pair_column=self.pair_column,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
