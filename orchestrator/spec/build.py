@@ -247,6 +247,7 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         equal_folds=folds is not None,
         prompt=_prompt(data.prompt, problems),
         chat_template=_chat_template(data.chat_template, sources, problems),
+        packing=_packing(file, problems),
     )
 
 
@@ -254,6 +255,14 @@ def _prompt(written: str | None, problems: Problems) -> str | None:
     if written is not None and written.count("{text}") != 1:
         problems.add(("data", "prompt"), f"{{text}} must stand once, for the row's text; got {written!r}")
     return written
+
+
+def _packing(file: SweepFile, problems: Problems) -> bool:
+    """Return ``data.packing``; only the solo engine packs rows."""
+    if file.data.packing and file.resources.engine is not EngineName.SOLO:
+        message = "needs resources: {engine: solo}. The packed engine trains on rows of similar lengths together"
+        problems.add(("data", "packing"), message)
+    return file.data.packing
 
 
 def _chat_template(written: str | None, sources: SourceReader, problems: Problems) -> str | None:

@@ -106,10 +106,8 @@ class Data(Section):
     prompt: Prose | None = Field(
         default=None, description="input of a generative task, with {text} for the row's text; its own if absent"
     )
-    chat_template: Address | None = Field(
-        default=None,
-        description="file with a chat template in Jinja, for objective: chat; the tokenizer's own template if absent",
-    )
+    chat_template: Address | None = Field(default=None, description="file in Jinja; the tokenizer's template if absent")
+    packing: bool = Field(default=False, description="solo engine: micro-batches are packed, rows attend to themselves")
     general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
