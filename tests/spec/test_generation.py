@@ -93,4 +93,4 @@ def test_prompt_of_the_file_is_used(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.prompt: objective topic has no prompt"):
         load_objective("topic", (), None, prompt)
     with pytest.raises(SpecError, match="must stand once"):
-        read(tmp_path, "objective=generation", "data.prompt=Answer:")
+        read(tmp_path, "objective=generation", "data.prompt='Answer:'")
