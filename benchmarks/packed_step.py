@@ -2,14 +2,12 @@
 
     python -m benchmarks.packed_step [--batch-size 16] [--dropout 0.1] [--slots 1 --slots 4 --slots 8] [--rounds 3]
     python -m benchmarks.packed_step --quantisation nf4
-    python -m benchmarks.packed_step --dora --slots 4
     python -m benchmarks.packed_step --model llama-tiny --sequence 32 --batch-size 2 --slots 4 --rounds 1 --updates 2
     python -m benchmarks.packed_step --device cuda --processes 4
     python -m benchmarks.packed_step --device cuda --model llama-1b --sequence 512 --batch-size 1 --processes 2
 
 Variants: one solo trial; with ``--processes N`` also N solo trials at the same time, a process each; packs of SLOTS
-trials; with ``--dora`` the solo trials have DoRA, and each pack trains once more with DoRA. Each variant has processes
-of its own, and the variants run one after another, round after round.
+trials. Each variant has processes of its own, and the variants run one after another, round after round.
 
 Bases: MiniLM (22.7M) on movie sentences; a Llama of 1.04 billion random weights (hidden 2,048, 16 layers of 8,192, 32
 heads with 8 shared keys, vocabulary 32,000) on rows of SEQUENCE random tokens; a tiny Llama, which runs on any machine.
@@ -62,10 +60,7 @@ def variants(job: Job, slots: list[int], processes: int) -> dict[str, list[Worke
     found = {"solo": [job]}
     if processes > 1:
         found[f"{processes} solo at once"] = [replace(job, threads=max(1, job.threads // processes))] * processes
-    for count in slots:
-        found[f"pack of {count}"] = [replace(job, slots=count, dora=False)]
-        if job.dora:
-            found[f"{count} with DoRA"] = [replace(job, slots=count)]
+    found |= {f"pack of {count}": [replace(job, slots=count)] for count in slots}
     return {name: [Worker(each) for each in jobs] for name, jobs in found.items()}
 
 
@@ -129,7 +124,6 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     rounds: int = 3,
     updates: int = 12,
     processes: int = 1,
-    dora: bool = False,
 ) -> None:
     """Measure one base at one batch size."""
     set_environment_defaults()
@@ -151,7 +145,6 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
         threads=threads,
         rounds=rounds + 1,
         updates=updates,
-        dora=dora,
     )
     length = "" if model is BaseName.MINILM else f", rows of {sequence} tokens"
     adapters = f"rank {rank}, LoRA dropout {dropout}"

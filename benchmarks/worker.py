@@ -40,7 +40,6 @@ class Job:
         threads: CPU threads.
         rounds: number of rounds.
         updates: updates of each trial in a round.
-        dora: whether the trials have DoRA.
     """
 
     base: str
@@ -54,7 +53,6 @@ class Job:
     threads: int
     rounds: int
     updates: int
-    dora: bool = False
 
 
 class Worker:
@@ -118,12 +116,7 @@ def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:
         quantisation=None if job.quantisation is None else Quantisation(job.quantisation),
     )
     settings = TrialSettings(
-        rank=job.rank,
-        dora=job.dora,
-        batch_size=job.batch_size,
-        dropout=job.dropout,
-        max_length=load.max_length,
-        learning_rate=1e-3,
+        rank=job.rank, batch_size=job.batch_size, dropout=job.dropout, max_length=load.max_length, learning_rate=1e-3
     )
     tasks = [TrialTask(number=slot, settings=settings, seed=slot) for slot in range(max(1, job.slots))]
     return plan, load.objective, tasks

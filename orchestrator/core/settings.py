@@ -1,12 +1,13 @@
 """The settings of a trial: adapter, optimizer, schedule and data."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import LORA, METHODS
+from orchestrator.core.inits import INITS
+from orchestrator.core.methods import LORA, METHODS, OPTIONS, Option
 from orchestrator.core.space import ParamValue
 
 LEAST = 1e-30
@@ -42,8 +43,8 @@ class TrialSettings:
     """The settings of one trial. The sweep file may fix or search every field.
 
     The metadata of each field holds its group, range and effect, the source of the sweep file's schema, its error
-    messages and the JSON Schema. ``values`` has none: these are the parameters of a function, by any names, and the
-    other fields have no meaning then.
+    messages and the JSON Schema. ``options`` are the options of the method; a list or a mapping is written as JSON.
+    ``values`` are the parameters of a function, by any names, and the other fields have no meaning then.
 
     Raises:
         UserError: a value is outside its range; the message names the setting, the rule and the value.
@@ -52,16 +53,16 @@ class TrialSettings:
     method: str = _setting(
         LORA,
         Group.ADAPTER,
-        "parameter-efficient method; lora is packed, the solo engine trains the others",
+        "method; lora is packed, the solo engine trains the others",
         choices=tuple(METHODS),
     )
     rank: int = _setting(
-        16, Group.ADAPTER, "rank r of lora, loha, lokr and vera: the width of the update", low=1, high=1024
+        16, Group.ADAPTER, "rank r of lora and other methods: the width of the update", low=1, high=1024
     )
     alpha: float = _setting(
         32.0,
         Group.ADAPTER,
-        "alpha of lora, loha and lokr; the update is scaled by alpha / r",
+        "alpha of lora and other methods; the update is scaled by alpha / r",
         low=0,
         open_low=True,
         high=1e38,  # near the limit of float32; a trial with too large a scale diverges
@@ -70,7 +71,7 @@ class TrialSettings:
     dora: bool = _setting(
         False, Group.ADAPTER, "DoRA: learn the length of each weight's rows apart from their direction"
     )
-    dropout: float = _setting(0.0, Group.ADAPTER, "dropout on the input of lora and vera", low=0, high=0.95)
+    dropout: float = _setting(0.0, Group.ADAPTER, "dropout on the input of lora and other methods", low=0, high=0.95)
     target_modules: str = _setting(
         "all-linear",
         Group.ADAPTER,
@@ -79,8 +80,8 @@ class TrialSettings:
     init: str = _setting(
         "default",
         Group.ADAPTER,
-        "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal or pissa",
-        choices=("default", "gaussian", "orthogonal", "pissa"),
+        "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal, pissa, olora, eva, lora_ga or mica",
+        choices=tuple(INITS),
     )
     epochs: float = _setting(
         1.0,
@@ -124,10 +125,11 @@ class TrialSettings:
     label_smoothing: float = _setting(0.0, Group.TRAINING, "label smoothing of the training loss", low=0, high=0.9)
     max_length: int = _setting(128, Group.DATA, "maximum number of tokens of a row", low=2, high=1_048_576)
     train_fraction: float = _setting(1.0, Group.DATA, "share of the training rows in use", low=0, open_low=True, high=1)
+    options: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
     values: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name, rule in RULES.items():
+        for name, rule in SETTING_RULES.items():
             problem = rule.problem(getattr(self, name))
             if problem:
                 raise UserError(f"{name}: {problem}")
@@ -139,15 +141,21 @@ class TrialSettings:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "TrialSettings":
-        """Return the default settings, replaced by ``params``; an unknown name raises ``UserError``."""
+        """Return the default settings, replaced by ``params``; an unknown name raises ``UserError``.
+
+        Options of the method are named ``options.NAME``.
+        """
         unknown = sorted(set(params) - set(RULES) - {"values"})
         if unknown:
             raise UserError(f"unknown settings: {', '.join(unknown)}")
-        return cls(**dict(params))
+        own = {name: value for name, value in params.items() if not name.startswith(OPTIONS)}
+        options = {name.removeprefix(OPTIONS): value for name, value in params.items() if name.startswith(OPTIONS)}
+        return cls(**own, options=options)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings for ``from_params``, without ``values`` if there are none."""
-        return {name: value for name, value in asdict(self).items() if value or name != "values"}
+        stored = {name: value for name, value in asdict(self).items() if value or name != "values"}
+        return stored | {f"{OPTIONS}{name}": value for name, value in stored.pop("options").items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +172,11 @@ class SettingRule:
     high: float | None
     open_low: bool
     choices: tuple[str, ...]
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The key path of the fixed setting in the sweep file."""
+        return (str(self.group), *self.name.split(".", 1))
 
     def problem(self, value: object) -> str | None:
         """Return the broken rule and the value as one phrase, or None if ``value`` is valid."""
@@ -210,7 +223,7 @@ def _rules() -> dict[str, SettingRule]:
     }
     rules = {}
     for item in fields(TrialSettings):
-        if item.name == "values":
+        if item.name in ("options", "values"):
             continue
         kind, optional = kinds[item.type]
         rules[item.name] = SettingRule(
@@ -219,5 +232,35 @@ def _rules() -> dict[str, SettingRule]:
     return rules
 
 
-RULES: dict[str, SettingRule] = _rules()
-"""One rule per setting, by name."""
+def _option_rules() -> dict[str, SettingRule]:
+    """Return a rule for each option of a method. Its kind is ``object`` if methods or peft's types differ in it."""
+    options: dict[str, list[Option]] = {}
+    for method in METHODS.values():
+        for name, option in method.options.items():
+            options.setdefault(name, []).append(option)
+    return {f"{OPTIONS}{name}": _option_rule(f"{OPTIONS}{name}", same) for name, same in options.items()}
+
+
+def _option_rule(name: str, same: Sequence[Option]) -> SettingRule:
+    kinds = {kind for option in same for kind in option.kinds}
+    kind = _OPTION_KINDS.get(kinds.pop(), object) if len(kinds) == 1 else object
+    return SettingRule(
+        name=name,
+        kind=kind,
+        optional=True,
+        default=None,
+        group=Group.ADAPTER,
+        doc="",
+        low=None,
+        high=None,
+        open_low=False,
+        choices=(),
+    )
+
+
+_OPTION_KINDS: dict[str, type] = {"integer": int, "number": float, "boolean": bool, "text": str}
+
+SETTING_RULES: dict[str, SettingRule] = _rules()
+"""One rule per setting, by name, without the options of methods."""
+RULES: dict[str, SettingRule] = SETTING_RULES | _option_rules()
+"""One rule per setting and per option of a method, by name. None is peft's default of an option."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.goal import names_of
-from orchestrator.core.methods import LORA, takers
+from orchestrator.core.methods import LORA, OPTIONS, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
 from orchestrator.evaluation.forgetting import PREFIX
@@ -70,8 +70,14 @@ def _adapters(spec: SweepSpec) -> dict[str, Any]:
         "smallest": _extreme(spec, min),
         "largest": _extreme(spec, max),
         "kinds": _kinds(spec),
-        "tried": covering(spec.space, spec.fixed, _TRIED),
+        "tried": covering(spec.space, spec.fixed, (*_TRIED, *_options(spec))),
     }
+
+
+def _options(spec: SweepSpec) -> list[str]:
+    """Return the fixed and searched options of methods, by their names as settings."""
+    named = (*spec.fixed, *(parameter.name for parameter in spec.space.parameters))
+    return [name for name in named if name.startswith(OPTIONS)]
 
 
 def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:

@@ -1,10 +1,12 @@
 """Merges an adapter into its base model: one folder for plain transformers, without peft."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import ModelError, UserError
+from orchestrator.core.methods import METHODS
 from orchestrator.promotion.export import new_folder
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.environment import load_mlflow
@@ -32,7 +34,7 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
         gates: the gates of its promotion, for the README.
 
     Raises:
-        UserError: ``target`` is not empty, or the base model is quantised.
+        UserError: ``target`` is not empty, the base model is quantised, or the method cannot be merged.
         ModelError: the merged model has other logits.
     """
     if card.quantisation is not None:
@@ -40,6 +42,9 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
             "--merge: the base model was in 4 bits, and merged weights would be rounded to 4 bits; "
             "export without --merge"
         )
+    method = _method(adapter)
+    if method is not None and not METHODS[method].merges:
+        raise UserError(f"--merge: peft cannot merge {method} into the base model; export without --merge")
     load_mlflow()
     import transformers
 
@@ -60,6 +65,12 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
             if not largest <= TOLERANCE * float(one.abs().max()):
                 raise ModelError(f"{target}: the merged model's logits for {text!r} differ by {largest:.2g}")
     return target
+
+
+def _method(adapter: Path) -> str | None:
+    """Return the method of a staged adapter; None if it is none of ours."""
+    name = str(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["peft_type"]).lower()
+    return name if name in METHODS else None
 
 
 def _logits(model: "torch.nn.Module", tokenizer: "PreTrainedTokenizerBase", head: str) -> "list[torch.Tensor]":

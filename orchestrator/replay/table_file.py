@@ -14,6 +14,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.settings import RULES, TrialSettings
+from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.trial import TrialState
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
 
@@ -113,8 +114,8 @@ def _rows(trial: TableTrial, metric: Metric) -> Iterator[_Row]:
         "state": trial.state.value,
         "reason": trial.reason,
         "params": json.dumps(dict(trial.params)),
-        "settings": json.dumps(asdict(trial.settings)),
-        **_prefixed(_PARAM, trial.params),
+        "settings": json.dumps(trial.settings.to_json()),
+        **_prefixed(_PARAM, {name: _column_value(name, value) for name, value in trial.params.items()}),
         **_prefixed(_FINAL, trial.final),
         **_prefixed(_TEST, trial.test),
     }
@@ -188,8 +189,13 @@ def _kind(name: str) -> "pa.DataType":
         return pa.list_(pa.int32() if name in _ID_COLUMNS else pa.float32())
     if name.startswith(_PARAM):
         kinds = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}
-        return kinds[RULES[name.removeprefix(_PARAM)].kind]
+        return kinds.get(RULES[name.removeprefix(_PARAM)].kind, pa.string())
     return pa.float64()
+
+
+def _column_value(name: str, value: ParamValue) -> ParamValue:
+    """Return a parameter's value for its column: options of several kinds are texts."""
+    return format_value(value) if name in RULES and RULES[name].kind is object and value is not None else value
 
 
 def _is_metric(name: str) -> bool:

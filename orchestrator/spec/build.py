@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
-from orchestrator.core.function import FunctionPlan
+from orchestrator.core.function import FunctionPlan, split_reference
 from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
@@ -25,7 +25,6 @@ from orchestrator.core.policy import (
     Tracking,
 )
 from orchestrator.core.secrets import redact
-from orchestrator.core.settings import RULES
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
@@ -126,12 +125,13 @@ def _parameters(
 ) -> tuple[Mapping[str, ParamValue], Space, tuple[Mapping[str, ParamValue], ...]]:
     """Return the fixed values, the space and the start points, of settings or of a function's parameters."""
     rules = checks.parameter_rules(file, names, problems)
-    read = checks.read_fixed if rules is RULES else checks.read_values
+    has_settings = split_reference(file.objective) is None
+    read = checks.read_fixed if has_settings else checks.read_values
     fixed = read(file, names, problems)
     space = read_space(file.search.space, names, rules, problems)
     points = read_points(file.search.start, space, names, rules, problems)
-    if rules is RULES:
-        checks.check_settings(file.quantisation, fixed, space, problems)
+    if has_settings:
+        checks.check_settings(file, fixed, space, problems)
     return fixed, space, points
 
 

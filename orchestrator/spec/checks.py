@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.core.function import split_reference
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
+from orchestrator.core.inits import INITS, WITH_DORA, WITHOUT_WEIGHTS
 from orchestrator.core.labels import class_of, mapping_key
-from orchestrator.core.methods import METHODS, takers
+from orchestrator.core.methods import METHODS, OPTIONS, takers
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import Confirm, Confirmation, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
-from orchestrator.core.settings import RULES, Group, SettingRule
+from orchestrator.core.settings import RULES, SETTING_RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.messages import unknown_key
+from orchestrator.spec.options import check_options, option_rule, owned_option, read_options, unknown_option
 from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.sections import ConfirmSection, EarlyStopping, Search, SweepFile
@@ -28,6 +30,7 @@ _SIZES = {
     SamplerName.NSGAII: ("population",),
 }
 _NO_END = "needs budget.trials or budget.until: a search limited by time or tokens alone spends all of them"
+_NAMED = 5
 _SPLITS = ("train", "val", "validation", "test")
 
 
@@ -35,14 +38,14 @@ def read_fixed(file: SweepFile, names: Sequence[str], problems: Problems) -> Map
     """Return the fixed settings by name. A setting both fixed and searched is a problem."""
     fixed: dict[str, ParamValue] = {}
     for group, section in ((Group.ADAPTER, file.adapter), (Group.TRAINING, file.training), (Group.DATA, file.data)):
-        for name, rule in RULES.items():
+        for name, rule in SETTING_RULES.items():
             if rule.group is group and name in section.model_fields_set:
                 fixed[name] = getattr(section, name)
                 if name in names:
                     elsewhere = f"{group}.{name}={yaml_text(fixed[name])}"
                     message = f"the setting is searched here and fixed by {elsewhere}; remove one of them"
                     problems.add(("search", "space", name), message, at_key=True)
-    return fixed
+    return {**fixed, **read_options(file, names, problems)}
 
 
 def parameter_rules(file: SweepFile, names: Sequence[str], problems: Problems) -> Mapping[str, SettingRule]:
@@ -54,8 +57,11 @@ def parameter_rules(file: SweepFile, names: Sequence[str], problems: Problems) -
     for name in names:
         if name not in RULES:
             path = ("search", "space", name)
-            problems.add_if_unrelated(path, unknown_key(path), at_key=True)
-    return RULES
+            is_option = name.startswith(OPTIONS)
+            message = unknown_option(name.removeprefix(OPTIONS)) if is_option else unknown_key(path)
+            problems.add_if_unrelated(path, message, at_key=True)
+    options = (name for name in names if name in RULES and name.startswith(OPTIONS))
+    return RULES | {name: option_rule(name, space.entry(name)) for name in options}
 
 
 def read_values(file: SweepFile, names: Sequence[str], problems: Problems) -> Mapping[str, ParamValue]:
@@ -196,13 +202,18 @@ def _check_folds(file: SweepFile, problems: Problems) -> None:
         problems.add_if_unrelated(("data", "validation"), message, at_key=True)
 
 
-def check_settings(
-    quantisation: Quantisation | None, fixed: Mapping[str, ParamValue], space: Space, problems: Problems
-) -> None:
-    """Check the settings that depend on each other: method, init and quantisation."""
+def check_settings(file: SweepFile, fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+    """Check the settings that depend on each other: method, options, init and quantisation."""
     _check_method(fixed, space, problems)
+    check_options(fixed, space, _methods(fixed, space), problems)
     _check_init(fixed, space, problems)
-    _check_quantisation(quantisation, fixed, space, problems)
+    _check_quantisation(file.quantisation, fixed, space, problems)
+    if file.training.deepspeed is not None:
+        untried = [name for name in _methods(fixed, space) if not METHODS[name].with_deepspeed]
+        if untried:
+            supported = ", ".join(name for name, method in METHODS.items() if method.with_deepspeed)
+            message = f"training.deepspeed supports the methods {supported}, got {untried[0]}"
+            problems.add_if_unrelated(_place("method", space), message)
 
 
 def _check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
@@ -215,8 +226,15 @@ def _check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Probl
     for name in dict.fromkeys((*fixed, *conditions)):
         methods = [method for method in drawn if method in conditions.get(name, drawn)]
         if methods and not {*methods} & {*takers(name)}:
-            message = f"applies only to {', '.join(takers(name))}; the method is {' or '.join(methods)}"
+            message = owned_option(name, methods)
+            message = message or f"applies only to {_listed(takers(name))}; the method is {' or '.join(methods)}"
             problems.add(_place(name, space), message, at_key=True)
+
+
+def _listed(methods: Sequence[str]) -> str:
+    """Return the names of methods, the first five of many."""
+    named, more = methods[:_NAMED], methods[_NAMED:]
+    return ", ".join(named) + (f" and {len(more)} other methods" if len(more) > 1 else "".join(f", {m}" for m in more))
 
 
 def _methods(fixed: Mapping[str, ParamValue], space: Space) -> list[str]:
@@ -234,16 +252,16 @@ def _inits(fixed: Mapping[str, ParamValue], space: Space, *others: str) -> list[
 def _check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Check the rank for an orthogonal init and the init for DoRA.
 
-    An orthogonal init splits the rank in two halves. A PiSSA adapter with DoRA cannot be exported: no adapter over
-    the original base model has the same outputs.
+    An orthogonal init splits the rank in two halves. DoRA starts from the lengths of the original weights.
     """
     ranks = [trial["rank"] for trial in _inits(fixed, space, "rank") if trial["init"] == "orthogonal"]
     odd = [rank for rank in ranks if isinstance(rank, int) and rank % 2]
     if odd:
         message = f"init=orthogonal needs even ranks, got {odd[0]}"
         problems.add_if_unrelated(_place("rank", space), message)
-    if any(trial["init"] == "pissa" and trial["dora"] for trial in _inits(fixed, space, "dora")):
-        message = "dora supports the inits default, gaussian and orthogonal, got pissa"
+    dora = [trial["init"] for trial in _inits(fixed, space, "dora") if trial["dora"] and trial["init"] not in WITH_DORA]
+    if dora:
+        message = f"dora supports the inits {', '.join(WITH_DORA[:-1])} and {WITH_DORA[-1]}, got {dora[0]}"
         problems.add_if_unrelated(_place("init", space), message)
 
 
@@ -252,7 +270,7 @@ def _check_quantisation(
 ) -> None:
     """Check that the package for quantisation is installed and that peft supports the possible inits and methods.
 
-    The stored weights are 4-bit codes. PiSSA factorises the weights, an orthogonal init takes their number format,
+    The stored weights are 4-bit codes. Most inits read the weights, an orthogonal init takes their number format,
     and LoHa and LoKr take their shape.
     """
     if quantisation is None:
@@ -261,7 +279,7 @@ def _check_quantisation(
     if missing:
         problems.add(("quantisation",), missing)
     drawn = {trial["init"] for trial in _inits(fixed, space)}
-    inits = [init for init in ("pissa", "orthogonal") if init in drawn]
+    inits = [init for init in INITS if init in drawn and init not in WITHOUT_WEIGHTS]
     if inits:
         message = f"quantisation={quantisation} supports the inits default and gaussian, got {inits[0]}"
         problems.add_if_unrelated(_place("init", space), message)
@@ -274,7 +292,7 @@ def _check_quantisation(
 
 def _place(name: str, space: Space) -> KeyPath:
     """Return the key path of a setting: in the space if it is searched, else in its own section."""
-    return ("search", "space", name) if space.has(name) else (str(RULES[name].group), name)
+    return ("search", "space", name) if space.has(name) else RULES[name].path
 
 
 def check_sizes(

@@ -1,5 +1,6 @@
 """Types of values shared by several sections. An error states the broken rule; ``messages`` adds the value."""
 
+import json
 import re
 from typing import Annotated, Any, TypeVar
 
@@ -144,6 +145,26 @@ def _scalar(value: ParamValue) -> ParamValue:
 _SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"], "maxLength": MOST_OF_SETTING}
 Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
 """A YAML value other than a list or mapping."""
+
+
+def _option(value: object) -> object:
+    if len(json.dumps(value, default=str)) > MOST_OF_SETTING:
+        raise rule_error(f"at most {MOST_OF_SETTING:,} characters are possible")
+    if not _is_json(value):
+        raise rule_error("a number, a text, true, false, a list or a mapping of texts to them is needed")
+    return value
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+OptionValue = Annotated[Any, AfterValidator(_option), WithJsonSchema({})]
+"""A value of a method's option: a YAML value, a list or a mapping."""
 
 MAX_ITEMS = 1000
 """Limit of the choices of a setting, the start points, and the values of a condition."""

@@ -128,6 +128,7 @@ def _distribution(name: str, stored: Mapping[str, Any], *, free: bool) -> Distri
         return Constant(value=stored["value"])
     if "choices" in stored:
         return Choices(choices=tuple(stored["choices"]))
+    free = free or (name in RULES and RULES[name].kind is object)  # the numbers decide, as for a function
     whole = isinstance(stored["low"], int) if free else name in RULES and RULES[name].kind is int
     kind = IntRange if whole else FloatRange
     return kind(**{key: value for key, value in stored.items() if key != "when"})

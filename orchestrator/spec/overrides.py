@@ -12,6 +12,9 @@ from orchestrator.spec.document import read_yaml
 from orchestrator.spec.problems import KeyPath, Place, Problems, yaml_text
 
 _MAX_KEYS, _MAX_DIGITS = 20, 6
+_SPACE = ("search", "space")
+_ENTRY = ("low", "high", "log", "step", "choices", "value", "when")
+"""Keys of one entry: a function may have a parameter ``options``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +40,16 @@ def parse_overrides(texts: Sequence[str], problems: Problems) -> list[Override]:
             message = f"at most {_MAX_KEYS} keys, and list positions of {_MAX_DIGITS} digits, are possible"
             problems.add_at(place, (), f"{message}, got {yaml_text(keys)}")
             continue
-        path = tuple(int(part) if part.isdecimal() else part for part in parts)
+        path = _joined_option(tuple(int(part) if part.isdecimal() else part for part in parts))
         result.append(Override(path=path, text=value, place=place))
     return result
+
+
+def _joined_option(path: KeyPath) -> KeyPath:
+    """Return the path with a searched option as one key, ``options.NAME``, as in a file."""
+    if path[:3] != (*_SPACE, "options") or len(path) < 4 or path[3] in _ENTRY:
+        return path
+    return (*_SPACE, f"options.{path[3]}", *path[4:])
 
 
 def apply_overrides(tree: object, overrides: Sequence[Override], problems: Problems) -> None:

@@ -1,4 +1,4 @@
-"""Builds section fields from ``core.settings.RULES``, for fixed settings and for searched ones."""
+"""Builds section fields from ``core.settings.SETTING_RULES``, for fixed settings and for searched ones."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, cast
@@ -6,9 +6,11 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
-from orchestrator.core.settings import LEAST, MOST_OF_SETTING, RULES, Group, SettingRule
+from orchestrator.core.inits import REFUSED_INITS
+from orchestrator.core.methods import REFUSED
+from orchestrator.core.settings import LEAST, MOST_OF_SETTING, SETTING_RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue
-from orchestrator.spec.fields import MAX_ITEMS, Scalar, Section, Short, as_integer
+from orchestrator.spec.fields import MAX_ITEMS, OptionValue, Scalar, Section, Short, as_integer
 from orchestrator.spec.problems import yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
@@ -70,6 +72,10 @@ def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
 
     The message has a hint if the value is a number written as text.
     """
+    if rule.name == "method" and value in REFUSED:
+        return f"{value} cannot be trained here: {REFUSED[str(value)]}"
+    if rule.name == "init" and value in REFUSED_INITS:
+        return f"{value} is not offered: {REFUSED_INITS[str(value)]}"
     problem = rule.problem(value)
     if problem and isinstance(value, bool):
         return problem.replace(repr(value), yaml_text(value))
@@ -83,7 +89,10 @@ def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
 
 def with_settings(group: Group) -> Callable[[_Model], _Model]:
     """Add a field for every setting of ``group`` to a section."""
-    fields = {name: _fixed_field(rule) for name, rule in RULES.items() if rule.group is group}
+    fields = {name: _fixed_field(rule) for name, rule in SETTING_RULES.items() if rule.group is group}
+    if group is Group.ADAPTER:
+        text = "further options of the method, by peft's own names and values"
+        fields["options"] = (dict[Short, OptionValue], Field(default={}, max_length=MAX_ITEMS, description=text))
     return _extended(fields)
 
 
@@ -91,7 +100,7 @@ def with_parameters(section: _Model) -> _Model:
     """Add a searchable field for every setting to a section."""
     fields = {
         name: (ParameterEntry | None, Field(default=None, description=f"{rule.doc}{_range(rule)}"))
-        for name, rule in RULES.items()
+        for name, rule in SETTING_RULES.items()
     }
     return _extended(fields)(section)
 

@@ -10,22 +10,23 @@ if TYPE_CHECKING:
     import torch
 
 _ADAPTER = tuple(method.prefix for method in METHODS.values())
-_FACTORS = METHODS["ia3"].prefix
 _LORA_B = ("lora_B", "lora_embedding_B")
 
 
 def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch.optim.AdamW":
     """Return AdamW over the trainable parameters, in groups by learning rate and weight decay.
 
-    Trainable parameters outside the adapter belong to the head. Biases, norms and the factors of IA3 have no weight
-    decay; the neutral value of an IA3 factor is 1, not 0.
+    Trainable parameters outside the adapter belong to the head. Biases, norms, and tensors with a neutral value other
+    than 0, such as the factors of IA3, have no weight decay.
     """
     import torch
 
+    method = METHODS[settings.method]
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = settings.weight_decay if parameter.dim() > 1 and _FACTORS not in name else 0.0
+            is_decayed = parameter.dim() > 1 and (method.decays or method.prefix not in name)
+            decay = settings.weight_decay if is_decayed else 0.0
             groups.setdefault((learning_rate_of(name, settings), decay), []).append(parameter)
     return torch.optim.AdamW(
         [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()],

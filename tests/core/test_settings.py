@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.errors import SpecError, UserError
-from orchestrator.core.settings import RULES, TrialSettings
+from orchestrator.core.settings import SETTING_RULES, TrialSettings
 
 
 def test_defaults_keep_their_rules() -> None:
     settings = TrialSettings()
-    assert {name: rule.problem(getattr(settings, name)) for name, rule in RULES.items()} == dict.fromkeys(RULES)
+    assert {name: rule.problem(getattr(settings, name)) for name, rule in SETTING_RULES.items()} == dict.fromkeys(
+        SETTING_RULES
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,13 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.promotion.gguf_export import FILE, export_gguf, write_gguf
+from orchestrator.promotion.gguf_export import FILE, export_gguf, interleaved, write_gguf
 from orchestrator.tracking.adapters import CONFIG, AdapterCard
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_qwen2
 from tests.fakes.tiny_objective import TinyCausal
+from tests.promotion.llama_cpp import next_token_log_probabilities
 
 Array = NDArray[np.float32]
 
@@ -117,6 +118,55 @@ def test_products_equal_peft(
             key = f"blk.{layer}.{weight}.weight"
             change = order.process(found[key], key).weights
             np.testing.assert_allclose(change, changes[f"model.layers.{layer}.{name}"], rtol=1e-4, atol=1e-4)
+
+
+def model_file(base: Path, file: Path) -> Path:
+    """Write a tiny model as a GGUF file in float32, with a name per token for a vocabulary."""
+    config, model = AutoConfig.from_pretrained(base), AutoModelForCausalLM.from_pretrained(base)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    writer = gguf.GGUFWriter(file, config.model_type)
+    writer.add_context_length(256)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([f"<{token}>" for token in range(config.vocab_size)])
+    writer.add_token_scores([0.0] * config.vocab_size)
+    writer.add_token_types([gguf.TokenType.NORMAL] * config.vocab_size)
+    kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+    names = gguf.get_tensor_name_map(kinds[config.model_type], config.num_hidden_layers)
+    for name, tensor in model.state_dict().items():
+        weight, projection = tensor.numpy(), name.split(".")[-2]
+        if config.model_type == "llama" and projection in heads:
+            weight = interleaved(weight, heads[projection])
+        its_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert its_name is not None
+        writer.add_tensor(its_name, weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+@pytest.mark.parametrize("write", [tiny_llama, tiny_qwen2])
+def test_llama_cpp_gives_probabilities_of_peft(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    base, tokens = write(tmp_path / "model"), [2, 5, 9, 14, 7, 11, 6]
+    adapter = trained(base, tmp_path / "adapter", rank=4, alpha=8.0, rslora=True)
+    file, weights = model_file(base, tmp_path / "model.gguf"), write_gguf(adapter, AutoConfig.from_pretrained(base))
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        before = plain(torch.tensor([tokens])).logits[0, -1].log_softmax(-1).tolist()
+        adapted = PeftModel.from_pretrained(plain, str(adapter))
+        after = adapted(torch.tensor([tokens])).logits[0, -1].log_softmax(-1).tolist()
+    assert max(abs(a - b) for a, b in zip(before, after, strict=True)) > 0.01
+    assert next_token_log_probabilities(file, None, tokens, len(before)) == pytest.approx(before, abs=1e-4)
+    assert next_token_log_probabilities(file, weights, tokens, len(after)) == pytest.approx(after, abs=1e-4)
 
 
 def test_metadata_is_that_of_an_adapter(tmp_path: Path) -> None:

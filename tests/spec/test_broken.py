@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import SpecError
+from orchestrator.core.methods import METHODS
 from orchestrator.spec.load import load_spec
 from tests.spec.facts import PACKAGED, objective_facts
 
@@ -41,7 +42,7 @@ def test_broken_file_gives_exact_messages(path: Path) -> None:
         ("a..b=1", "--set a..b=1 needs the form a.b=value, got 'a..b=1'"),
         ("data.trian=3", "--set data.trian=3 data.trian: unknown key; did you mean train?"),
         ("adapter.peft_type=IA3", "--set adapter.peft_type=IA3 adapter.peft_type: unknown key; did you mean method?"),
-        ("adapter.method=(IA)^3", "--set adapter.method=(IA)^3 adapter.method: one of lora, ia3, loha, lokr, vera is needed, got '(IA)^3'; did you mean ia3?"),
+        ("adapter.method=(IA)^3", f"--set adapter.method=(IA)^3 adapter.method: one of {', '.join(METHODS)} is needed, got '(IA)^3'; did you mean ia3?"),
         ("data.train=x", "--set data.train=x data.train: an integer is needed, got 'x'"),
         ("name.first=x", "--set name.first=x name.first: a mapping is needed at name, got 'good'"),
         ("search.start.7.rank=8", "--set search.start.7.rank=8 search.start.7.rank: search.start is a list of length 1, index 7 does not exist"),

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from orchestrator.core.settings import RULES
+from orchestrator.core.settings import SETTING_RULES
 from orchestrator.spec.document import read_yaml
 from orchestrator.spec.problems import Place, Problems
 from orchestrator.spec.schema import json_schema
@@ -60,7 +60,7 @@ def test_schema_finds_errors_of_single_keys(name: str) -> None:
 
 def test_every_setting_has_both_descriptions() -> None:
     definitions = json_schema()["$defs"]
-    for name, rule in RULES.items():
+    for name, rule in SETTING_RULES.items():
         fixed = definitions[rule.group.capitalize()]["properties"][name]
         assert fixed["description"].startswith(rule.doc)
         assert fixed["default"] == rule.default

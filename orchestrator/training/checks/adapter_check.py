@@ -1,10 +1,11 @@
 """Try the adapters of a search space on the model's structure, before the first trial."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import takers
+from orchestrator.core.methods import OPTIONS, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import RULES, TrialSettings
 from orchestrator.core.space import ParamValue
@@ -17,7 +18,7 @@ from orchestrator.training.process.memory import out_of_memory
 
 logger = logging.getLogger(__name__)
 _ORDER = ("dropout", "dora", "init", "rslora", "rank", "target_modules", "method")
-"""Settings in the order in which alternatives are suggested."""
+"""Settings in the order in which alternatives are suggested; options of the method come first."""
 
 
 def check_adapters(plan: EnginePlan, objective: Objective, structure: Base | None = None) -> tuple[str, ...]:
@@ -46,7 +47,7 @@ def check_adapters(plan: EnginePlan, objective: Objective, structure: Base | Non
         return ()
     supported = [_supported(trial) for trial in plan.tried]
     trials = [trial for at, trial in enumerate(supported) if trial not in supported[:at]]
-    attempts = _Attempts(base, objective.head)
+    attempts = _Attempts(base, objective.head, plan)
     refused = [reduced for trial in trials if attempts.refusal(trial) for reduced in _reduced(attempts, trial)]
     if refused:
         lines = [_line(attempts, trial, trials, plan.searched) for trial in refused]
@@ -57,7 +58,8 @@ def check_adapters(plan: EnginePlan, objective: Objective, structure: Base | Non
 class _Attempts:
     """Puts adapters on copies of a structure, and caches the results."""
 
-    def __init__(self, base: Base, head: Head) -> None:
+    def __init__(self, base: Base, head: Head, plan: EnginePlan) -> None:
+        self._plan = plan
         self._whole, self._small, self._head = base, without_repetitions(base), head
         self._reasons: dict[tuple[tuple[str, ParamValue], ...], str | None] = {}
 
@@ -76,12 +78,17 @@ class _Attempts:
 
         try:
             with torch.device("meta"):
-                adapt(base, settings, self._head)
+                adapt(base, settings, self._head, updates=self._fewest_updates(settings))
         except UserError as error:
             return reason_of(error)
         except (NotImplementedError, RuntimeError) as error:  # an operation on missing weights
             logger.warning("no adapter can be tried without weights: %s", error)
         return None
+
+    def _fewest_updates(self, settings: TrialSettings) -> int:
+        """Return the optimizer steps of the trial with the most rows per step."""
+        largest = TrialSettings.from_params(self._plan.largest)
+        return math.ceil(self._plan.timetable.of(settings)[-1] / largest.rows_per_update)
 
 
 def _supported(trial: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
@@ -111,14 +118,15 @@ def _line(
 ) -> str:
     """Return a line for the user: the settings in question, peft's reason, and possible values."""
     instead: dict[str, ParamValue] = {}
-    for name in (name for name in _ORDER if name in trial):
+    order = (*(name for name in trial if name.startswith(OPTIONS)), *_ORDER)
+    for name in (name for name in order if name in trial):
         others = [RULES[name].default, *(other[name] for other in trials if name in other)]
         for value in others:
             changed = _supported({**trial, name: value})
             if value != trial[name] and attempts.refusal(changed) is None:
                 instead[name] = value
                 break
-    own = [name for name in _ORDER if name in trial and (name in searched or trial[name] != RULES[name].default)]
+    own = [name for name in order if name in trial and (name in searched or trial[name] != RULES[name].default)]
     first, *further = list(instead) or own or ["method"]
     place = f"search.space.{first}" if first in searched else f"adapter.{first}"
     why = attempts.refusal(trial) or ""

@@ -11,18 +11,22 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import LORA
+from orchestrator.core.inits import INITS
+from orchestrator.core.methods import ADALORA, LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.model.starts import StartRows, attach_gradients, start_eva
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftConfig, PeftModel
 
 WEIGHTS = "adapter_model.safetensors"
+MERGED_TO_MEASURE = ("lora", "ia3", "loha", "lokr", "vera")
+"""The methods merged for a measurement; tests show that the base model has its weights again afterwards."""
 _REFUSED = " cannot be put on this model: "
 
 
@@ -32,16 +36,31 @@ class Adapted:
 
     Attributes:
         model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen.
-        taken_out: the initial A and B subtracted from the frozen weights by PiSSA, by their names in an adapter's file;
-            empty for other inits.
+        taken_out: the initial A and B subtracted from the frozen weights, by their names in an adapter's file; empty
+            for an init without ``Init.subtracts``.
     """
 
     model: "PeftModel"
     taken_out: "dict[str, torch.Tensor]"
 
 
-def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
+def adapt(
+    base: Base,
+    settings: TrialSettings,
+    head: Head,
+    start: StartRows | None = None,
+    *,
+    updates: int | None = None,
+) -> Adapted:
     """Put a new adapter on a base model; its weights are drawn from torch's global generator.
+
+    Args:
+        base: the base model; an init may change its weights.
+        settings: of the trial.
+        head: of the objective.
+        start: rows for an init that reads some; without them such an init starts as ``default``, for trials of the
+            structure.
+        updates: number of optimizer steps of the trial, for methods with a schedule; None: not known, nothing trains.
 
     Raises:
         UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support a
@@ -50,12 +69,14 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
     from peft import get_peft_model, get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    is_pissa = settings.method == LORA and settings.init == "pissa"
-    if is_pissa:
-        _untie_linear_layers(base.model)
-    config = peft_config(base, settings, head)
+    init = INITS[settings.init if settings.method == LORA else "default"]
+    if init.subtracts:
+        _untie_linear_layers(base.model, copies=settings.init == "olora")
+    config = _config(base, settings, head, updates)
     with quiet_libraries():
         try:
+            if settings.method == LORA and settings.init == "lora_ga" and start is not None:
+                attach_gradients(base.model, config, start)
             model = get_peft_model(base.model, config)
         except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
             why = _without_modules(error)
@@ -69,12 +90,28 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
         layer.cast_input_dtype_enabled = False
     _require_layers(model)
     if settings.method == LORA:
+        _require_linear(model, settings.init)
+        if settings.init == "eva" and start is not None:
+            with quiet_libraries():
+                start_eva(model, start)
         _require_loadable(model)
+    if init.reads_rows or init.trains_a_alone:  # a folder for the original base model needs no start of its own
+        config.init_lora_weights, config.eva_config, config.lora_ga_config = True, None, None
     taken_out = {}
-    if is_pissa:
+    if init.subtracts:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
+
+
+def _config(base: Base, settings: TrialSettings, head: Head, updates: int | None) -> Any:  # noqa: ANN401  (peft types too little)
+    """Return peft's configuration; peft may refuse a combination of options with ``UserError``."""
+    try:
+        return peft_config(base, settings, head, updates=updates)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"adapter.method: {settings.method}{_REFUSED}{_without_modules(error)}") from error
 
 
 def reason_of(error: Exception) -> str:
@@ -93,17 +130,30 @@ def _adapted_parameters(config: "PeftConfig") -> str:
     return f" (in this model peft adapts parameters outside of layers: {', '.join(names)})" if names else ""
 
 
-def _untie_linear_layers(model: "torch.nn.Module") -> None:
-    """Give every linear layer its own parameter over the same memory.
+def _untie_linear_layers(model: "torch.nn.Module", *, copies: bool) -> None:
+    """Give every linear layer its own parameter over the same memory, or over a copy.
 
     PiSSA changes the weight of a layer, and would change a tied embedding too. A user who loads the adapter has the
-    original embedding.
+    original embedding. OLoRA changes the memory itself.
     """
     from torch.nn import Linear, Parameter
 
     for module in model.modules():
         if isinstance(module, Linear) and module.weight.is_floating_point():
-            module.weight = Parameter(module.weight.detach(), requires_grad=module.weight.requires_grad)
+            weight = module.weight.detach()
+            module.weight = Parameter(weight.clone() if copies else weight, requires_grad=module.weight.requires_grad)
+
+
+def _require_linear(model: "PeftModel", init: str) -> None:
+    """Raise ``UserError`` for OLoRA on a transposed layer (GPT-2): peft factorises the weight as stored."""
+    from peft.tuners.lora import LoraLayer
+    from transformers.pytorch_utils import Conv1D
+
+    if init != "olora":
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer) and isinstance(module.get_base_layer(), Conv1D):
+            raise UserError(f"adapter.method: lora{_REFUSED}init olora supports no Conv1D layer, such as {name}")
 
 
 def _require_layers(model: "PeftModel") -> None:
@@ -165,7 +215,11 @@ def merged(model: "PeftModel") -> Iterator[None]:
 
     layers = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
     own = [(layer, name, weight) for layer in layers for name, weight in layer.named_parameters(recurse=False)]
-    if model.device.type != "cpu" or not all(weight.is_floating_point() for _, _, weight in own):
+    if (
+        not _merges_exactly(model)
+        or model.device.type != "cpu"
+        or not all(weight.is_floating_point() for _, _, weight in own)
+    ):
         yield
         return
     for layer, name, weight in own:
@@ -180,16 +234,46 @@ def merged(model: "PeftModel") -> Iterator[None]:
             setattr(layer, name, weight)
 
 
+def _merges_exactly(model: "PeftModel") -> bool:
+    """Return whether peft adds the adapter to weights of the layers and no more, so that copies of them restore it."""
+    from peft import PeftType
+
+    return PeftType(model.peft_config["default"].peft_type).value.lower() in MERGED_TO_MEASURE
+
+
 def save_adapter(adapted: Adapted, folder: Path) -> None:
     """Write a folder for ``PeftModel.from_pretrained(base, folder)``: the configuration and a safetensors file."""
     if not adapted.taken_out:
-        adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
+        with _kept_ranks(adapted.model):
+            adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
         return
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
     base_name = str(adapted.model.get_base_model().name_or_path)
     write_adapter(folder, state, adapted.model.peft_config["default"], base_name, adapted.taken_out)
+
+
+@contextmanager
+def _kept_ranks(model: "PeftModel") -> Iterator[None]:
+    """Give the configuration of an AdaLoRA adapter the pattern of its nonzero ranks inside the block.
+
+    peft writes the ranks of its last mask only, and an update after the mask may have changed the others again.
+    """
+    config: Any = model.peft_config["default"]
+    if config.peft_type.value.lower() != ADALORA:
+        yield
+        return
+    own = config.rank_pattern
+    config.rank_pattern = {
+        name.replace(".default", ""): (value != 0).flatten().tolist()
+        for name, value in model.get_base_model().named_parameters()
+        if "lora_E" in name
+    }
+    try:
+        yield
+    finally:
+        config.rank_pattern = own
 
 
 def write_adapter(
@@ -211,15 +295,26 @@ def write_adapter(
     from safetensors.torch import save_file
 
     written: Any = copy.deepcopy(config)  # peft types alpha as an integer and computes with any number
-    rank = written.r
     if taken_out:
-        rank *= 2
-        written.lora_alpha *= math.sqrt(2) if written.use_rslora else 2  # the same scaling at twice the rank
-        written.init_lora_weights = True
-    written.r, written.inference_mode, written.base_model_name_or_path = rank, True, base_name
+        factor = math.sqrt(2) if written.use_rslora else 2  # of alpha: the same scaling at twice the rank
+        written.r, written.lora_alpha, written.init_lora_weights = 2 * written.r, factor * written.lora_alpha, True
+        written.rank_pattern = {name: 2 * rank for name, rank in written.rank_pattern.items()}
+        written.alpha_pattern = {name: factor * alpha for name, alpha in written.alpha_pattern.items()}
+        written.eva_config = written.lora_ga_config = None
+    written.inference_mode, written.base_model_name_or_path = True, base_name
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: _with_init(name, value, taken_out, rank) for name, value in state.items()}, folder / WEIGHTS)
+    tensors = {name: _with_init(name, value, taken_out, _rank_of(name, written)) for name, value in state.items()}
+    save_file(tensors, folder / WEIGHTS)
     written.save_pretrained(str(folder))
+
+
+def _rank_of(name: str, config: Any) -> int:  # noqa: ANN401  (LoraConfig)
+    """Return the rank of a tensor's layer by the configuration of its file."""
+    from peft.utils.other import get_pattern_key
+
+    layer = re.split(r"\.lora_", name, maxsplit=1)[0]
+    rank: int = config.rank_pattern.get(get_pattern_key(config.rank_pattern.keys(), layer), config.r)
+    return rank
 
 
 def _with_init(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":

@@ -1,10 +1,13 @@
-"""The PEFT configuration of a new adapter, from a trial's settings; one function per method."""
+"""The PEFT configuration of a new adapter, from a trial's settings; a function for each method with its own rules."""
 
+import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.methods import ADALORA, METHODS
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
@@ -26,8 +29,8 @@ _TASK_TYPES = {
 _ALL_LINEAR = "all-linear"
 
 
-def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig":
-    """Return the PEFT configuration of an adapter.
+def peft_config(base: Base, settings: TrialSettings, head: Head, *, updates: int | None = None) -> "PeftConfig":
+    """Return the PEFT configuration of an adapter; ``updates`` is the number of optimizer steps of the trial, if known.
 
     The head of a classifier, and modules without weights in the model's files (the pooler of some encoders), are
     trained in full and saved with the adapter. Otherwise they would be random again after loading. They get no adapter.
@@ -43,8 +46,82 @@ def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig"
         "target_modules": targets,
         "modules_to_save": full or None,
         "revision": base.revision,
+        **_options(settings),
     }
-    return _METHODS[settings.method](base, settings, common)
+    if settings.method == ADALORA:
+        return _adalora(base, settings, common, updates)
+    return _METHODS.get(settings.method, _other)(base, settings, common)
+
+
+def _options(settings: TrialSettings) -> dict[str, Any]:
+    """Return the options of the trial's method for peft; None is peft's default, and options of others are left out."""
+    known = METHODS[settings.method].options
+    given = {name: known[name].decoded(value) for name, value in settings.options.items() if name in known}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _other(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return the configuration of a method without a function of its own.
+
+    Modules trained in full get no adapter, if the method can exclude modules.
+
+    Raises:
+        UserError: a method cannot train the head of a classifier.
+    """
+    import peft
+
+    method = METHODS[settings.method]
+    config: Any = getattr(peft, method.config)
+    fields = {field.name for field in dataclasses.fields(config)}
+    full = common["modules_to_save"]
+    if full and "modules_to_save" not in fields:
+        raise UserError(
+            f"adapter.method: {settings.method} trains no head, and {', '.join(full)} of this model would stay random"
+        )
+    given = {name: value for name, value in common.items() if name in fields}
+    given |= {field: getattr(settings, setting) for setting, field in method.fields.items()}
+    if full and "exclude_modules" in fields and not isinstance(given.get("exclude_modules"), str):
+        given["exclude_modules"] = [*given.get("exclude_modules", []), *full]
+    return cast("PeftConfig", config(**given))
+
+
+def _adalora(base: Base, settings: TrialSettings, common: dict[str, Any], updates: int | None) -> "PeftConfig":
+    """Return a configuration of AdaLoRA. ``rank`` is the mean rank at the end; it starts with half as many more.
+
+    Raises:
+        UserError: it starts with no more ranks than it keeps, or its schedule is longer than the trial.
+    """
+    started = common.setdefault("init_r", math.ceil(1.5 * settings.rank))
+    if started <= settings.rank:
+        raise UserError(
+            f"adapter.options.init_r: more than adapter.rank={settings.rank} is needed, got {started}; "
+            "AdaLoRA starts with init_r ranks a layer and keeps a mean of rank"
+        )
+    first, last = common.get("tinit", 0), common.get("tfinal", 0)
+    if updates is not None and first + last >= updates:
+        raise UserError(
+            f"adapter.options.tinit + tfinal: less than the trial's {updates} optimizer steps is needed, "
+            f"got {first + last}"
+        )
+    return _other(base, settings, common | {"total_step": updates or _ENDLESS})
+
+
+_ENDLESS = 10**9
+
+
+def _ln_tuning(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a configuration of LN tuning. ``all-linear`` are its own targets: all norms of the model."""
+    if common["target_modules"] == _ALL_LINEAR:
+        norms = [name for name, module in base.model.named_modules() if "norm" in type(module).__name__.lower()]
+        common = common | {"target_modules": norms}
+    return _other(base, settings, common)
+
+
+def _trainable_tokens(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a configuration of trainable tokens. ``all-linear`` is the model's own embedding."""
+    if common["target_modules"] == _ALL_LINEAR:
+        common = common | {"target_modules": None}
+    return _other(base, settings, common)
 
 
 def _targets(settings: TrialSettings) -> str | list[str]:
@@ -101,7 +178,8 @@ def _linear(base: Base) -> list[str]:
 
 
 def _lora(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
-    from peft import LoraConfig
+    from peft import EvaConfig, LoraConfig
+    from peft.tuners.lora import LoraGAConfig
 
     alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
     init: Any = True if settings.init == "default" else settings.init
@@ -113,6 +191,8 @@ def _lora(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConf
         use_rslora=settings.rslora,
         use_dora=settings.dora,
         init_lora_weights=init,
+        eva_config=EvaConfig() if init == "eva" else None,
+        lora_ga_config=LoraGAConfig() if init == "lora_ga" else None,
         exclude_modules=common["modules_to_save"],
     )
 
@@ -160,7 +240,16 @@ def _vera(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConf
     """Return a configuration of VeRA; its random matrices are shared by all trials, and saved with each adapter."""
     from peft import VeraConfig
 
-    return VeraConfig(**common, r=settings.rank, vera_dropout=settings.dropout, save_projection=True)
+    kept = {"save_projection": True} | common
+    return VeraConfig(**kept, r=settings.rank, vera_dropout=settings.dropout)
 
 
-_METHODS: "dict[str, Configure]" = {"lora": _lora, "ia3": _ia3, "loha": _loha, "lokr": _lokr, "vera": _vera}
+_METHODS: "dict[str, Configure]" = {
+    "lora": _lora,
+    "ia3": _ia3,
+    "loha": _loha,
+    "lokr": _lokr,
+    "vera": _vera,
+    "ln_tuning": _ln_tuning,
+    "trainable_tokens": _trainable_tokens,
+}

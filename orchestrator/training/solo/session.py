@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from orchestrator.core.trial import Report, TrialTask
@@ -13,6 +14,7 @@ from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.model.adapters import Adapted, adapt, merged
 from orchestrator.training.model.base_model import load_base
+from orchestrator.training.model.starts import ROWS, StartRows
 from orchestrator.training.process.memory import peak_mb, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
 from orchestrator.training.solo.dropout import use_fast_dropout
@@ -51,7 +53,8 @@ class Session:
         set_seed(self._task.seed)
         plan = context.plan
         base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
-        adapted = adapt(base, self._task.settings, context.objective.head)
+        updates = len(self._update_plan.order)
+        adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
         use_fast_dropout(adapted.model)
         inputs = TrainingInputs(
             objective=context.objective,
@@ -79,6 +82,16 @@ class Session:
             trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
         finally:
             trainer.close()
+
+    def _start_rows(self) -> StartRows:
+        """Return the rows read by some inits: the first of the trial's order, the same after a resume."""
+        order = islice(chain.from_iterable(self._update_plan.order), ROWS)
+        return StartRows(
+            objective=self._context.objective,
+            tokenizer=self._context.data.tokenizer,
+            rows=[self._update_plan.rows[row] for row in order],
+            device=self._context.device,
+        )
 
     def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
         """Return the Trainer, with DeepSpeed if the plan has a configuration for it."""

@@ -17,6 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
 from orchestrator.core.errors import DivergedError
+from orchestrator.core.methods import ADALORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
@@ -24,12 +25,15 @@ from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import Adapted, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
+from orchestrator.training.solo.adalora import RankSchedule
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 _TRAINABLE = "trainable.safetensors"
+_RANKS = "ranks.safetensors"
+"""The state of AdaLoRA's schedule."""
 _SCHEDULES = {
     "linear": "linear",
     "cosine": "cosine",
@@ -81,6 +85,9 @@ class SoloTrainer(Trainer):
             optimizers=(build_optimiser(adapted.model, task.settings), None),
         )
         self.remove_callback(PrinterCallback)
+        self._ranks = RankSchedule(adapted.model) if task.settings.method == ADALORA else None
+        if self._ranks is not None:
+            self.add_callback(self._ranks)
         self._adapted = adapted
         self._training_inputs = inputs
         self._settings: TrialSettings = task.settings
@@ -166,6 +173,8 @@ class SoloTrainer(Trainer):
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad.div_(units)
+        if self._ranks is not None:
+            self._ranks.add_penalty()
         return torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
 
     def close(self) -> None:
@@ -177,6 +186,8 @@ class SoloTrainer(Trainer):
         save_adapter(self._adapted, folder / ADAPTER)
         state = {name: p.detach().cpu().contiguous() for name, p in self._trainable()}
         save_file(state, folder / _TRAINABLE)
+        if self._ranks is not None:
+            save_file(self._ranks.state(), folder / _RANKS)
 
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
@@ -185,6 +196,8 @@ class SoloTrainer(Trainer):
         with torch.no_grad():
             for name, parameter in self._trainable():
                 parameter.copy_(saved[name])
+        if self._ranks is not None:
+            self._ranks.load_state(load_file(Path(resume_from_checkpoint) / _RANKS))
 
     def _trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         return [(name, p) for name, p in self._adapted.model.named_parameters() if p.requires_grad]

@@ -25,7 +25,7 @@ from orchestrator.objective.protocol import Head
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
 from orchestrator.training.mixed import MixedEngine
-from orchestrator.training.model.adapters import adapt, save_adapter
+from orchestrator.training.model.adapters import MERGED_TO_MEASURE, adapt, save_adapter
 from orchestrator.training.model.base_model import Base, load_base
 from orchestrator.training.model.heads import modules_to_save
 from orchestrator.training.solo.engine import SoloEngine
@@ -68,7 +68,7 @@ def in_full(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MERGED_TO_MEASURE)
 def test_every_method_trains_and_saves_the_head(name: str, method: str, tmp_path: Path) -> None:
     write, head, few = HEADS[name]
     folder = write(tmp_path / "model")

@@ -108,6 +108,17 @@ def test_losses_over_fifty_updates_equal_pefts(world: World, tasks: list[TrialTa
         assert losses == pytest.approx(world.losses_of_peft(trial, 50), rel=1e-3)
 
 
+def test_olora_equals_peft(tmp_path: Path, device: str) -> None:
+    world = opened("bert", tmp_path, device)
+    trial = task(0, init="olora", rank=5, learning_rate=3e-4)
+    slot_trials = [world.slot_trial(trial), world.slot_trial(task(1, rank=16))]
+    found = []
+    for _ in range(10):
+        world.stepper.step(slot_trials)
+        found.append(slot_trials[0].loss)
+    assert found == pytest.approx(world.losses_of_peft(trial, 10), rel=1e-4)
+
+
 def test_exported_adapter_reproduces_logits(world: World, tasks: list[TrialTask]) -> None:
     slot_trials = [world.slot_trial(trial) for trial in tasks]
     for _ in range(3):

@@ -151,7 +151,9 @@ class TestAsWithout:
         config = NAMED["zero2"]
         assert_same(trained(config, tmp_path, model=model), trained(None, tmp_path, model=model), config)
 
-    @pytest.mark.parametrize("method", [name for name in METHODS if name != LORA])
+    @pytest.mark.parametrize(
+        "method", [name for name, method in METHODS.items() if method.with_deepspeed and name != LORA]
+    )
     def test_methods_other_than_lora_train_alike(self, method: str, tmp_path: Path) -> None:
         settings, config = TrialSettings.from_params(OTHERS | {"method": method}), NAMED["zero2"]
         assert_same(trained(config, tmp_path, settings), trained(None, tmp_path, settings), config)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from orchestrator.core.inits import INITS
 from orchestrator.core.methods import LORA
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
@@ -34,8 +35,8 @@ class Adapter:
         scales: scaling of the adapter product, by name of the layer in the base model.
         config: peft's configuration of the adapter.
         base_name: name of the base model in the configuration.
-        taken_out: A and B subtracted from the base weights by the init (PiSSA), by name. The slots share the base
-            weights, so a pack subtracts their product as additional frozen ranks of the slot.
+        taken_out: A and B subtracted from the base weights by the init (PiSSA, OLoRA), by name. The slots share the
+            base weights, so a pack subtracts their product as additional frozen ranks of the slot.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -73,6 +74,11 @@ def require_packable(settings: TrialSettings) -> None:
     """Raise ``CannotPackError`` if the method of the settings cannot train in a pack."""
     if settings.method != LORA:
         raise CannotPackError("packs train only LoRA")
+    init = INITS[settings.init]
+    if init.reads_rows:
+        raise CannotPackError(f"init {settings.init} computes with training rows")
+    if init.trains_a_alone:
+        raise CannotPackError(f"init {settings.init} trains A alone, and packs train A and B")
 
 
 def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adapter:

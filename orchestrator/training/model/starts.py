@@ -1,0 +1,116 @@
+"""Starts of LoRA that compute with training rows: EVA (arXiv 2410.07170) and LoRA-GA (arXiv 2407.05000)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.errors import UserError
+from orchestrator.evaluation.measure import forward
+from orchestrator.objective.protocol import Example, Objective
+
+if TYPE_CHECKING:
+    import torch
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ROWS = 256
+"""Most training rows read by a start: the first of the trial's own order."""
+_GRADIENT_ROWS = 8
+_MOST_PASSES = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartRows:
+    """The training rows read by a start.
+
+    Attributes:
+        objective: collates the rows and computes their loss.
+        tokenizer: pads them.
+        rows: encoded rows, the first of the trial's order.
+        device: of the model.
+    """
+
+    objective: Objective
+    tokenizer: "PreTrainedTokenizerBase"
+    rows: Sequence[Example]
+    device: str
+
+    def batches(self, size: int) -> "list[dict[str, torch.Tensor]]":
+        """Return collated batches of ``size`` rows; an incomplete last one is left out unless it is the only one."""
+        parts = [self.rows[first : first + size] for first in range(0, len(self.rows), size)]
+        complete = [part for part in parts if len(part) == size] or parts
+        return [
+            {name: value.to(self.device) for name, value in self.objective.collate(part, self.tokenizer).items()}
+            for part in complete
+        ]
+
+
+def attach_gradients(model: "PreTrainedModel", config: "LoraConfig", start: StartRows) -> None:
+    """Compute the mean gradient of each target weight, from which peft starts LoRA-GA when it adds the adapter."""
+    from peft.tuners.lora import preprocess_loraga
+    from peft.tuners.tuners_utils import _maybe_include_all_linear_layers
+
+    _maybe_include_all_linear_layers(config, model)  # otherwise "all-linear" is taken for a regular expression
+
+    def backward() -> None:
+        for batch in start.batches(_GRADIENT_ROWS):
+            loss_B, units_B = start.objective.losses(forward(model, batch), batch)
+            (loss_B.sum() / units_B.sum().clamp(min=1.0)).backward()
+
+    preprocess_loraga(model, config, backward)
+
+
+def start_eva(model: "PeftModel", start: StartRows) -> None:
+    """Start A from the main directions of each layer's inputs; ranks move to the layers that explain most.
+
+    Raises:
+        UserError: there are too few training rows, or the directions do not settle.
+    """
+    from peft.tuners.lora.eva import initialize_lora_eva_weights
+
+    config: Any = model.peft_config["default"]
+    size = max(16, round(config.eva_config.rho * config.r))
+    if len(start.rows) < size:
+        raise UserError(f"adapter.init: eva with rank {config.r} needs {size} training rows, got {len(start.rows)}")
+    initialize_lora_eva_weights(
+        model,
+        _Passes(start.batches(size)),
+        forward_fn=forward,
+        prepare_model_inputs_fn=_token_masks,
+        prepare_layer_inputs_fn=_real_inputs,
+        show_progress_bar=False,
+    )
+
+
+class _Passes:
+    """Batches in a fixed order; reading them more than ``_MOST_PASSES`` times is an error, and not an endless loop."""
+
+    def __init__(self, batches: "Sequence[dict[str, torch.Tensor]]") -> None:
+        self._batches = batches
+        self._passes = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> "Iterator[dict[str, torch.Tensor]]":
+        self._passes += 1
+        if self._passes > _MOST_PASSES:
+            raise UserError(
+                f"adapter.init: eva found no stable directions in {_MOST_PASSES} passes over {ROWS} training rows; "
+                "choose a smaller rank or another init"
+            )
+        return iter(self._batches)
+
+
+def _token_masks(batch: "Mapping[str, torch.Tensor]", _: object) -> "list[torch.Tensor]":
+    """Return the masks of real tokens: of the rows, and of a decoder's rows."""
+    return [batch[name].bool() for name in ("attention_mask", "decoder_attention_mask") if name in batch]
+
+
+def _real_inputs(layer_input: Any, masks: "Sequence[torch.Tensor]", _: str) -> "torch.Tensor":  # noqa: ANN401  (peft's)
+    """Return a layer's inputs without padding, one vector a row. Inputs without a time dimension are complete."""
+    values: torch.Tensor = layer_input if hasattr(layer_input, "dim") else layer_input[0]
+    for mask in masks:
+        if values.dim() == 3 and values.shape[:2] == mask.shape:
+            return values[mask]
+    return values.reshape(-1, values.shape[-1]).contiguous()
