@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.environment import usable_cores
+from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult
 from orchestrator.tracking.adapters import AdapterCard
@@ -46,14 +47,18 @@ def measure_latency(adapter: Path, card: AdapterCard, rows: int = ROWS) -> Laten
     """
     load_mlflow()
     from orchestrator.tracking.adapter_model import AdapterRunner
+    from orchestrator.tracking.entity_model import EntityRunner
 
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
-        runner = AdapterRunner(stage_adapter(adapter, card, Path(folder) / "adapter"), card.base_path)
+        kind = EntityRunner if card.head == Head.TOKEN_CLASSIFICATION else AdapterRunner
+        runner = kind(stage_adapter(adapter, card, Path(folder) / "adapter"), card.base_path)
         texts = ["word " * card.max_length]  # the tokenizer cuts it
         times = []
         for _ in range(WARM_UP + rows):
             started = time.perf_counter()
-            if card.labels:
+            if isinstance(runner, EntityRunner):
+                runner.entities(["word " * (card.max_length - 8)])  # one window
+            elif card.labels:
                 runner.probabilities(texts)
             else:
                 runner.generate(texts)

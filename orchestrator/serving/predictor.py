@@ -12,6 +12,7 @@ from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.objective.protocol import Head
 from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
 from orchestrator.tracking.environment import load_mlflow
@@ -20,6 +21,7 @@ from orchestrator.tracking.registry import ModelReference, Registry, registry_er
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapter_model import AdapterRunner
+    from orchestrator.tracking.entity_model import Entity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +36,7 @@ class Prediction:
         values: predicted numbers by name; empty for other tasks.
         score: the answer's probability, if it is one of several labels; None for other tasks and a blank text.
         cut: whether the limit of tokens ended a generated answer; None for other tasks and a blank text.
+        entities: the entities found in the text, with their characters; empty for other tasks.
     """
 
     text: str
@@ -42,6 +45,7 @@ class Prediction:
     values: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
     cut: bool | None = None
+    entities: "Sequence[Entity]" = ()
 
 
 class Predictor:
@@ -113,9 +117,11 @@ class Predictor:
             check_model_folder(Path(base))
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
+        from orchestrator.tracking.entity_model import EntityRunner
 
+        runner = EntityRunner if card.head == Head.TOKEN_CLASSIFICATION else AdapterRunner
         shared = None if bases is None else bases.model_for(folder, card, base)
-        return cls(AdapterRunner(folder, base, device, shared), card, located, calibrated=calibrated)
+        return cls(runner(folder, base, device, shared), card, located, calibrated=calibrated)
 
     def predict(
         self,
@@ -171,6 +177,8 @@ class Predictor:
             )
             raise UserError(f"{self.reference} was trained on rows of {need}; see predict --pair-column")
         labels = self.card.labels
+        if self.card.head == Head.TOKEN_CLASSIFICATION:
+            return self._entities(texts, batch_size)
         if not labels:
             answers = self._runner.generate(texts, batch_size, max_new_tokens)
             return [
@@ -196,6 +204,17 @@ class Predictor:
         ]
         return self.calibrated(found) if self._calibrated else found
 
+    def _entities(self, texts: Sequence[str], batch_size: int) -> list[Prediction]:
+        """Return the entities of the texts; ``answer`` lists them in words."""
+        from orchestrator.tracking.entity_model import EntityRunner
+
+        assert isinstance(self._runner, EntityRunner), "the head decides the runner"
+        found = self._runner.entities(texts, batch_size)
+        return [
+            Prediction(text=text, answer=entities_text(some), entities=tuple(some))
+            for text, some in zip(texts, found, strict=True)
+        ]
+
     def calibrated(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Return a classifier's predictions with probabilities at the adapter's temperature; the answers stay the same.
 
@@ -216,6 +235,11 @@ def numbers_text(values: Mapping[str, float]) -> str:
     if len(values) == 1:
         return f"{next(iter(values.values())):.4g}"
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def entities_text(entities: "Sequence[Entity]") -> str:
+    """Return the entities in words: ``PERSON: Anna; PLACE: New York``, or ``(no entity)``."""
+    return "; ".join(f"{one['label']}: {one['text']}" for one in entities) or "(no entity)"
 
 
 def labels_text(probabilities: Mapping[str, float]) -> str:

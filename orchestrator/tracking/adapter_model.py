@@ -257,11 +257,12 @@ class AdapterModel(PythonModel):
 
     # Without it MLflow warns at every import of this file about the missing annotation of predict.
     _skip_type_hint_validation = True
+    runner_class: type[AdapterRunner] = AdapterRunner
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the adapter and its base."""
         config = context.model_config or {}
-        self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base") or os.environ.get(BASE))
+        self.runner = self.runner_class(Path(context.artifacts["adapter"]), config.get("base") or os.environ.get(BASE))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
         """Return a data frame with one row per text, with the index of the input.
@@ -277,15 +278,17 @@ class AdapterModel(PythonModel):
         """
         import pandas as pd
 
-        series = _column(model_input, self.runner.card.get("text_column", TEXT))
-        texts = _texts(series)
+        series = frame_column(model_input, self.runner.card.get("text_column", TEXT))
+        texts = cell_texts(series)
         labels = self.runner.labels
         if not labels:
             written = self.runner.generate(texts, max_new_tokens=(params or {}).get("max_new_tokens"))
             columns = {"text": [each.text for each in written], "cut": [each.cut for each in written]}
             return pd.DataFrame(columns, index=series.index)
         other = self.runner.card.get("pair_column")
-        values = self.runner.probabilities(texts, pairs=None if other is None else _texts(_column(model_input, other)))
+        values = self.runner.probabilities(
+            texts, pairs=None if other is None else cell_texts(frame_column(model_input, other))
+        )
         if (params or {}).get("calibrated"):
             values = self.runner.calibrated(values)
         rows = [dict(zip(labels, row, strict=True)) for row in values]
@@ -368,7 +371,7 @@ def _reset_rope(module: "torch.nn.Module", _: object) -> None:
         setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
 
 
-def _column(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":
+def frame_column(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":
     """Return the text column."""
     import pandas as pd
 
@@ -379,7 +382,7 @@ def _column(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":
     return series
 
 
-def _texts(series: "pd.Series[Any]") -> list[str]:
+def cell_texts(series: "pd.Series[Any]") -> list[str]:
     """Return the texts; none may be missing."""
     import pandas as pd
 

@@ -31,13 +31,16 @@ class GateLine:
     detail: str = ""
 
 
+ENTITIES = "token_classification"
+"""The head of models that find entities."""
+
 CLASSIFIER = """\
 from peft import PeftModel
 from transformers import {imports}
 
 {base}
 labels = {labels}
-model = AutoModelForSequenceClassification.from_pretrained(
+model = {auto}.from_pretrained(
     {arguments}, num_labels=len(labels){problem}, id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
 )  # the adapter brings its own head
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
@@ -81,7 +84,7 @@ def model_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
         gates: the gates of its promotion; empty: it was not promoted.
     """
     hub = _hub_id(card)
-    tag = "text-classification" if card.labels else WRITERS[card.head][1]
+    tag = _auto_and_tag(card)[1]
     seed = "" if card.seed is None else f", seed {card.seed}"
     params = "\n".join(f"| {name} | {value} |" for name, value in card.params.items())
     return f"""---
@@ -118,10 +121,19 @@ Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.s
 """
 
 
+def _auto_and_tag(card: "AdapterCard") -> tuple[str, str]:
+    """Return the transformers class and the hub's task name."""
+    if card.head == ENTITIES:
+        return "AutoModelForTokenClassification", "token-classification"
+    return ("AutoModelForSequenceClassification", "text-classification") if card.labels else WRITERS[card.head]
+
+
 def task(card: "AdapterCard") -> str:
     """Return the adapter's task in one sentence."""
     if card.is_function:
         return "The model of a function: its own code trained it, and only its own `load` can load it."
+    if card.head == ENTITIES:
+        return f"It finds {', '.join(f'`{name}`' for name in types_of(card.labels))} in a text of any length."
     text = "a text" if card.pair_column is None else "a pair of texts"
     if card.problem == Problem.REGRESSION:
         return f"It predicts {' and '.join(f'`{name}`' for name in card.labels)} of {text}, as numbers."
@@ -170,7 +182,10 @@ def _limits(card: "AdapterCard") -> str:
         return "- The function read its data itself, so no rows and no licences are recorded here."
     text = "text" if card.pair_column is None else "pair of texts"
     lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
-    if card.problem == Problem.REGRESSION:
+    if card.head == ENTITIES:
+        lines = [f"Texts longer than {card.max_length} tokens are divided into overlapping windows."]
+        lines.append("Entities consist of whole words, and do not overlap.")
+    elif card.problem == Problem.REGRESSION:
         lines.append(f"Every {text} gets numbers, also a text in another language or of another kind.")
     elif card.problem == Problem.MULTI_LABEL:
         lines.append("A label is given above a probability of one half; no threshold was tuned.")
@@ -231,7 +246,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
-    auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
+    auto = _auto_and_tag(card)[0]
     names = [auto, "AutoTokenizer"]
     if card.quantisation is not None:
         base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
@@ -255,13 +270,18 @@ def _labels(card: "AdapterCard") -> str:
         return ""
     splits = [*card.label_counts]
     rows = []
-    for name in card.labels:
+    for name in types_of(card.labels) if card.head == ENTITIES else card.labels:
         values = [f"`{value}`" for value, label in card.label_values.items() if label == name]
         counts = [f"{card.label_counts[split].get(name, 0):,}" for split in splits]
         rows.append(" | ".join((_cell(name), _cell(", ".join(values) or "–"), *counts)))
     head = " | ".join(("class", "in the data", *splits))
     table = "\n".join(f"| {row} |" for row in rows)
     return f"\n## Labels\n\n| {head} |\n|{'---|' * (len(splits) + 2)}\n{table}\n"
+
+
+def types_of(tags: Sequence[str]) -> list[str]:
+    """Return the types of entities among IOB2 tags."""
+    return [tag.removeprefix("B-") for tag in tags if tag.startswith("B-")]
 
 
 def _cell(text: str) -> str:
@@ -320,8 +340,7 @@ def _number(value: float) -> str:
 def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
     """Return the README of the base model with the adapter merged into its weights."""
     hub = _hub_id(card)
-    tag = "text-classification" if card.labels else WRITERS[card.head][1]
-    auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
+    auto, tag = _auto_and_tag(card)
     return f"""---
 library_name: transformers
 pipeline_tag: {tag}

@@ -37,6 +37,8 @@ MODEL_VERSIONS = "mlflow.modelVersions"
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
 FILES = {"": {"MLmodel"}, "artifacts/adapter": {CARD, CONFIG, "adapter_model.safetensors"}}
 """The files required to load a logged adapter, by folder."""
+ENTITIES = "token_classification"
+"""The head of models that find entities."""
 QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
@@ -150,7 +152,7 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
     columns = (card.text_column, *([card.pair_column] if card.pair_column else []))
     params = []
-    if card.labels and card.problem == Problem.SINGLE_LABEL:
+    if card.labels and card.problem == Problem.SINGLE_LABEL and card.head != ENTITIES:
         params = [ParamSpec("calibrated", DataType.boolean, default=False)]
     elif not card.labels:
         params = [ParamSpec("max_new_tokens", DataType.long, default=card.max_new_tokens or MAX_NEW_TOKENS)]
@@ -159,12 +161,14 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
         outputs=Schema(_answers(card)),
         params=ParamSchema(params) if params else None,  # type: ignore[arg-type]  # its default is None
     )
+    files = _files(card)
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to annotate predict, which would give a narrower schema
         mlflow.pyfunc.save_model(
             path=str(target),
-            python_model=str(Path(__file__).with_name("adapter_model.py")),
+            python_model=str(files[0]),
+            code_paths=[*map(str, files[1:])] or None,
             artifacts={"adapter": str(staged)},
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
             pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages],
@@ -173,6 +177,16 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
             input_example=pd.DataFrame({name: ["What is this text about?"] for name in columns}),
             metadata={"loratory": card.to_json()},
         )
+
+
+def _files(card: AdapterCard) -> list[Path]:
+    """Return the file with the model's code, and the files that it imports."""
+    here = Path(__file__)
+    adapter = here.with_name("adapter_model.py")
+    if card.head != ENTITIES:
+        return [adapter]
+    words = here.parent.with_name("objective") / "entities" / "entity_words.py"
+    return [here.with_name("entity_model.py"), adapter, words]
 
 
 def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:
@@ -195,8 +209,12 @@ def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id
 def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
     """Return the columns of a model's answers."""
     from mlflow.types import ColSpec, DataType
-    from mlflow.types.schema import Array, Map
+    from mlflow.types.schema import Array, Map, Object, Property
 
+    if card.head == ENTITIES:
+        kinds = {"text": DataType.string, "label": DataType.string, "start": DataType.long, "end": DataType.long}
+        one = Object([*(Property(name, kind) for name, kind in kinds.items()), Property("score", DataType.double)])
+        return [ColSpec(Array(one), "entities")]
     if not card.labels:
         return [ColSpec(DataType.string, "text"), ColSpec(DataType.boolean, "cut")]
     if card.problem == Problem.REGRESSION:

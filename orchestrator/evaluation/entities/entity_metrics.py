@@ -10,8 +10,8 @@ from typing import Final
 
 from orchestrator.core.metric import Direction
 from orchestrator.evaluation.entities.counts import COUNTS
+from orchestrator.objective.entities.entity_words import OUTSIDE, strict_spans
 from orchestrator.objective.entities.token_classification import tagged_words
-from orchestrator.objective.entities.words import OUTSIDE, strict_spans
 from orchestrator.objective.protocol import Splits
 
 ENTITIES: Final[Mapping[str, Direction]] = {

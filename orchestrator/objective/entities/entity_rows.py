@@ -9,8 +9,8 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.labels import class_of, mapping_key
+from orchestrator.objective.entities.entity_words import OUTSIDE, Span, word_spans, words_of
 from orchestrator.objective.entities.tags import valid_spans
-from orchestrator.objective.entities.words import OUTSIDE, Span, word_spans, words_of
 from orchestrator.objective.slice_columns import kept_columns
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ word (``E-TYPE``) and an entity of one word (``S-TYPE``); BILOU's ``L-`` and ``U
 from collections.abc import Sequence
 
 from orchestrator.core.errors import DataError
-from orchestrator.objective.entities.words import OUTSIDE, Span, strict_spans
+from orchestrator.objective.entities.entity_words import OUTSIDE, Span, strict_spans
 
 _SAME = {"L": "E", "U": "S"}
 

@@ -10,8 +10,8 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.entities.entity_rows import read_entities, stored_spans
+from orchestrator.objective.entities.entity_words import OUTSIDE, first_tokens, windows, word_spans, words_of
 from orchestrator.objective.entities.tags import tag_names, tags_of
-from orchestrator.objective.entities.words import OUTSIDE, first_tokens, windows, word_spans, words_of
 from orchestrator.objective.label_counts import errors_name_shift_set
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Example, Splits
@@ -28,7 +28,7 @@ class TokenClassification(TokenLabels):
     """Base of objectives with entities in a text; the model's classes are tags in IOB2.
 
     Rows have the columns ``text`` and ``entities``; see ``entity_rows``. The first token of a word has the word's tag;
-    other tokens have no label. A text longer than ``max_length`` has overlapping windows; see ``words.windows``.
+    other tokens have no label. A text longer than ``max_length`` has overlapping windows; see ``entity_words.windows``.
     """
 
     name: str

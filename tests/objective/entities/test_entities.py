@@ -17,8 +17,8 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.evaluation.entities.entity_metrics import entity_metrics
 from orchestrator.objective.entities.entity_rows import stored_spans
+from orchestrator.objective.entities.entity_words import Span, strict_spans, windows, words_of
 from orchestrator.objective.entities.tags import tags_of, valid_spans
-from orchestrator.objective.entities.words import Span, strict_spans, windows, words_of
 from orchestrator.objective.protocol import Splits
 from tests.fakes.tiny_models import tiny_bert
 
