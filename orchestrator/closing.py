@@ -25,13 +25,14 @@ from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.row_checks import write_row_checks
 from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.objective.protocol import ComparesWithBase
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.report.files import report_page, write_report
 from orchestrator.report.stored_summary import stored_summary
 from orchestrator.search.coordinator import FINALS_MISSING
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
-from orchestrator.training.final import measure_forgetting, measure_test, unmeasured, without_forgetting
+from orchestrator.training.final import measure_base, measure_forgetting, measure_test, unmeasured, without_forgetting
 
 FLUSH_S = 120.0
 """Seconds that the end of a sweep waits for the tracking store; the next run writes the rest."""
@@ -172,7 +173,11 @@ class Closing:
         if prepared.objective is None or prepared.splits is None:
             return None
         try:
-            return _finite_numbers(prepared.objective.baseline(prepared.splits) or {})
+            if isinstance(prepared.objective, ComparesWithBase):
+                found: Mapping[str, Any] = measure_base(prepared.engine_plan, prepared.objective, prepared.splits)
+            else:
+                found = prepared.objective.baseline(prepared.splits) or {}
+            return _finite_numbers(found)
         except (Exception, SystemExit) as error:  # a user's code raises anything: the search is complete without it
             logger.exception("the baseline could not be fitted")
             self.notes["baseline"] = f"no baseline: {in_short(error)}"

@@ -126,6 +126,7 @@ class DataSummary:
         warnings: warnings for the user, one sentence each.
         split_rule: version of the split rule.
         turns: number of training conversations by their number of assistant turns; empty in other tasks.
+        class_weights: class weights of the training loss, in words; empty: none.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -139,6 +140,7 @@ class DataSummary:
     classes: tuple[str, ...] = ()
     class_order: str = ""
     turns: Mapping[str, int] = field(default_factory=dict)
+    class_weights: str = ""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -90,7 +90,8 @@ class Method:
         fields: peft's field of each setting under another name: ``{"rank": "r"}``.
         options: its options by name, without the fields owned by settings and by the product.
         merges: whether its adapter can be merged into the weights of the base model.
-        is_prompt: whether it trains virtual tokens in front of each row, and changes no layer.
+        is_prompt: whether it trains virtual tokens in front of each row.
+        adapts_layers: whether it changes layers, chosen by ``target_modules``.
         needed: the options without a default.
         decays: whether zero is the neutral value of its tensors, so that weight decay leads back to the base model.
         with_deepspeed: whether it was tried with DeepSpeed.
@@ -104,6 +105,7 @@ class Method:
     options: Mapping[str, Option]
     merges: bool
     is_prompt: bool
+    adapts_layers: bool
     needed: tuple[str, ...]
     decays: bool
     with_deepspeed: bool
@@ -112,6 +114,10 @@ class Method:
 LORA = "lora"
 """The default method, and the only one for packs."""
 ADALORA = "adalora"
+HEAD = "head"
+"""Trains the head of a classifier alone: the reference for what an adapter adds."""
+VIRTUAL_TOKENS = 20
+"""Number of virtual tokens of a prompt if ``num_virtual_tokens`` is absent; peft has no default."""
 
 OWNED: Mapping[str, str] = {
     "task_type": "the objective decides it",
@@ -152,9 +158,6 @@ REFUSED: Mapping[str, str] = {
     "shadow": "it replaces the inputs of the layers, and transformers' models fail on them",
     "adaption_prompt": "it adapts the attention of few models only, and not their heads",
     "cartridge": "it starts from the states of a long text, which objectives do not have",
-    "prompt_tuning": "it lengthens every row by virtual tokens",
-    "prefix_tuning": "it lengthens every row by virtual tokens",
-    "p_tuning": "it lengthens every row by virtual tokens",
     "cpt": "it weights the loss by token types of prompts that objectives do not have",
 }
 """Methods of peft that cannot be trained here, and the reason."""
@@ -172,7 +175,7 @@ _TABLE = _table()
 
 def _method(name: str, settings: frozenset[str], *, only: frozenset[str] | None = None, **rest: Any) -> Method:
     """Return a method with the options of the table."""
-    row = _TABLE.get(name, {"config": "", "prefix": "", "options": {}})
+    row = _TABLE.get(name, {"config": "LoraConfig", "prefix": "head_alone_", "options": {}})
     fields: Mapping[str, str] = rest.pop("fields", {})
     options = {
         key: Option(kinds=tuple(value["kinds"]), choices=tuple(value.get("choices", ())), default=value["default"])
@@ -180,7 +183,7 @@ def _method(name: str, settings: frozenset[str], *, only: frozenset[str] | None 
         if key not in OWNED and key not in fields.values() and (only is None or key in only)
     }
     limits: dict[str, Any] = {"over_4_bits": False, "merges": True, "is_prompt": False, "needed": ()}
-    limits |= {"decays": True, "with_deepspeed": False} | rest
+    limits |= {"decays": True, "with_deepspeed": False, "adapts_layers": True} | rest
     return Method(
         settings=settings, config=row["config"], prefix=row["prefix"], fields=fields, options=options, **limits
     )
@@ -191,6 +194,11 @@ def _ranked(name: str, *, alpha: str | None = None, dropout: str | None = None, 
     fields = {"rank": "r", "alpha": alpha, "dropout": dropout}
     given = {setting: field for setting, field in fields.items() if field is not None}
     return _method(name, frozenset(given), fields=given, **rest)
+
+
+def _prompt(name: str) -> Method:
+    """Return a method that trains virtual tokens."""
+    return _method(name, frozenset(), merges=False, decays=False, is_prompt=True, adapts_layers=False)
 
 
 _NONE: frozenset[str] = frozenset()
@@ -243,6 +251,10 @@ METHODS: Mapping[str, Method] = {
     "unilora": _ranked("unilora", dropout="unilora_dropout"),
     "vblora": _ranked("vblora", dropout="vblora_dropout"),
     "waveft": _method("waveft", _NONE),
+    "prompt_tuning": _prompt("prompt_tuning"),
+    "prefix_tuning": _prompt("prefix_tuning"),
+    "p_tuning": _prompt("p_tuning"),
+    HEAD: _method(HEAD, _NONE, adapts_layers=False),
 }
 """By the name in a sweep file, which is peft's. Papers: docs/howto/methods.md.
 
@@ -255,5 +267,7 @@ def takers(setting: str) -> tuple[str, ...]:
     """Return the methods with a setting. Settings outside the adapter (a rate, a batch size) belong to all methods."""
     if setting.startswith(OPTIONS):
         return tuple(name for name, method in METHODS.items() if setting.removeprefix(OPTIONS) in method.options)
+    if setting == "target_modules":
+        return tuple(name for name, method in METHODS.items() if method.adapts_layers)
     methods = tuple(name for name, method in METHODS.items() if setting in method.settings)
     return methods or tuple(METHODS)

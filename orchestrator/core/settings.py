@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
+from orchestrator.core.class_weights import NONE, weights_problem
 from orchestrator.core.errors import UserError
 from orchestrator.core.inits import INITS
 from orchestrator.core.methods import LORA, METHODS, OPTIONS, Option
+from orchestrator.core.preference import PreferenceLossName
 from orchestrator.core.space import ParamValue
 
 LEAST = 1e-30
@@ -22,6 +24,7 @@ class Group(enum.StrEnum):
     ADAPTER = "adapter"
     TRAINING = "training"
     DATA = "data"
+    PREFERENCE = "preference"
 
 
 def _setting(
@@ -123,8 +126,29 @@ class TrialSettings:
     batch_size: int = _setting(16, Group.TRAINING, "rows per forward pass", low=1, high=65536)
     accumulation: int = _setting(1, Group.TRAINING, "forward passes per optimizer step", low=1, high=65536)
     label_smoothing: float = _setting(0.0, Group.TRAINING, "label smoothing of the training loss", low=0, high=0.9)
+    class_weights: str = _setting(
+        NONE,
+        Group.TRAINING,
+        "weights of the classes in the training loss: none, balanced (by their training rows), or a mapping of classes "
+        "to weights",
+    )
     max_length: int = _setting(128, Group.DATA, "maximum number of tokens of a row", low=2, high=1_048_576)
     train_fraction: float = _setting(1.0, Group.DATA, "share of the training rows in use", low=0, open_low=True, high=1)
+    loss: str = _setting(
+        PreferenceLossName.DPO.value,
+        Group.PREFERENCE,
+        "loss over pairs of answers: dpo, dpo_norm (log-ratios per token), ipo, simpo or orpo (no base model)",
+        choices=tuple(PreferenceLossName),
+    )
+    beta: float = _setting(
+        0.1,
+        Group.PREFERENCE,
+        "strength of the preference: dpo 0.05 to 0.5, dpo_norm and simpo 1 to 10",
+        low=0,
+        open_low=True,
+        high=1000,
+    )
+    gamma: float = _setting(0.5, Group.PREFERENCE, "margin of simpo between the two rewards", low=0, high=1000)
     options: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
     values: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
 
@@ -174,6 +198,11 @@ class SettingRule:
     choices: tuple[str, ...]
 
     @property
+    def weights(self) -> bool:
+        """Whether this is the setting of class weights, also written as a mapping."""
+        return self.name == "class_weights"
+
+    @property
     def path(self) -> tuple[str, ...]:
         """The key path of the fixed setting in the sweep file."""
         return (str(self.group), *self.name.split(".", 1))
@@ -196,6 +225,8 @@ class SettingRule:
     def _text_problem(self, value: str) -> str | None:
         if len(value) > MOST_OF_SETTING:
             return f"a text of at most {MOST_OF_SETTING:,} characters is needed, got {len(value):,}"
+        if self.weights:
+            return weights_problem(value)
         if self.choices and value not in self.choices:
             return f"one of {', '.join(self.choices)} is needed, got {value!r}"
         return None

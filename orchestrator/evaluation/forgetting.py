@@ -130,6 +130,7 @@ def _loss(model: "torch.nn.Module", rows_1T: "Sequence[torch.Tensor]") -> float:
     total, tokens = 0.0, 0
     for ids_1T in rows_1T:
         logits_TV = model(input_ids=ids_1T, attention_mask=ids_1T.new_ones(ids_1T.shape)).logits[0].float()
+        logits_TV = logits_TV[-ids_1T.shape[1] :]  # without the virtual tokens of a prompt
         total += float(cross_entropy(logits_TV[:-1], ids_1T[0, 1:], reduction="sum"))
         tokens += ids_1T.shape[1] - 1
     return total / tokens

@@ -1,7 +1,7 @@
 """Evaluation of a model on encoded rows: the loss and the objective's metrics. All engines use it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,7 +19,7 @@ from orchestrator.evaluation.row_independence import (
 )
 from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.padding import IGNORED
-from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.protocol import NOT_INPUTS, Example, Objective
 from orchestrator.objective.windows import join_windows, rows_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ NOTHING = Measurement(metrics={}, rows=RowMeasures(losses=(), units=()))
 """The measurement on no rows."""
 _Pair: TypeAlias = tuple[Any, Any]
 """A prediction and its reference, in the form of the objective."""
+_BatchOf: TypeAlias = "Callable[[list[int]], dict[str, torch.Tensor]]"
+"""Returns a collated batch, see ``collated``."""
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 """Padded tokens of a batch by device type. Larger batches exceed a CPU's caches and are slower."""
 
@@ -57,12 +59,54 @@ def measure(
         batch_tokens: maximum padded tokens of a batch of several rows; None chooses by device.
         detailed: whether the rows contain tokens and logits.
     """
+    if not examples:
+        return NOTHING
+    with _evaluating(model, objective, examples, tokenizer, batch_tokens) as (batch_of, parts, crew):
+        [found] = measure_models(
+            lambda batch: [forward(model, batch)], batch_of, [objective], examples, parts, crew, detailed=detailed
+        )
+    if not detailed:
+        return found
+    tokens = tuple(sum(len(examples[place]["input_ids"]) for place in places) for places in rows_of(examples))
+    return replace(found, rows=replace(found.rows, tokens=tokens))
+
+
+def predictions(
+    model: "torch.nn.Module",
+    objective: Objective,
+    examples: Sequence[Example],
+    tokenizer: "PreTrainedTokenizerBase",
+) -> list[_Pair]:
+    """Return the objective's ``predictions`` of each example, in order, in eval mode and the model's own dtype."""
+    import torch
+
+    found: dict[int, _Pair] = {}
+    if examples:
+        with _evaluating(model, objective, examples, tokenizer, None) as (batch_of, parts, crew):
+
+            def predicted(rows: list[int]) -> list[_Pair]:
+                batch = batch_of(rows)
+                return objective.predictions(forward(model, batch), batch)
+
+            with torch.inference_mode():
+                for rows, pairs in zip(parts, crew.each(predicted, parts), strict=True):
+                    found |= dict(zip(rows, pairs, strict=True))
+    return [found[row] for row in range(len(examples))]
+
+
+@contextmanager
+def _evaluating(
+    model: "torch.nn.Module",
+    objective: Objective,
+    examples: Sequence[Example],
+    tokenizer: "PreTrainedTokenizerBase",
+    batch_tokens: int | None,
+) -> "Iterator[tuple[_BatchOf, list[list[int]], Crew]]":
+    """Put the model into eval mode; yield the collation, the row numbers of each batch, and the threads."""
     import torch
 
     from orchestrator.evaluation.crew import Crew
 
-    if not examples:
-        return NOTHING
     device = next(model.parameters()).device
     budget = batch_tokens if batch_tokens is not None else BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
 
@@ -85,15 +129,7 @@ def measure(
             ):
                 threads = 1
         with closing(Crew(threads)) as crew:
-            parts = make_batches(examples, budget, rule)
-            batch_of = collated(objective, examples, tokenizer, device)
-            [found] = measure_models(
-                lambda batch: [forward(model, batch)], batch_of, objective, examples, parts, crew, detailed=detailed
-            )
-        if not detailed:
-            return found
-        tokens = tuple(sum(len(examples[place]["input_ids"]) for place in places) for places in rows_of(examples))
-        return replace(found, rows=replace(found.rows, tokens=tokens))
+            yield collated(objective, examples, tokenizer, device), make_batches(examples, budget, rule), crew
     finally:
         model.train(training)
 
@@ -103,7 +139,7 @@ def collated(
     examples: Sequence[Example],
     tokenizer: "PreTrainedTokenizerBase",
     device: "torch.device | str",
-) -> "Callable[[list[int]], dict[str, torch.Tensor]]":
+) -> _BatchOf:
     """Return a function from row numbers to their collated batch on a device."""
 
     def batch_of(rows: list[int]) -> "dict[str, torch.Tensor]":
@@ -116,7 +152,7 @@ def collated(
 def measure_models(
     logits_of: "Callable[[Mapping[str, torch.Tensor]], Sequence[torch.Tensor]]",
     batch_of: "Callable[[list[int]], Mapping[str, torch.Tensor]]",
-    objective: Objective,
+    objectives: Sequence[Objective],
     examples: Sequence[Example],
     parts: Sequence[list[int]],
     crew: "Crew",
@@ -131,7 +167,7 @@ def measure_models(
     Args:
         logits_of: returns the logits of each model for a collated batch; called in the threads of the crew.
         batch_of: see ``collated``.
-        objective: computes losses and metrics.
+        objectives: computes losses and metrics, by model.
         examples: the encoded rows.
         parts: numbers of the examples of each batch, together all; no rows give an empty list.
         crew: threads, each evaluating one batch at a time.
@@ -150,7 +186,7 @@ def measure_models(
                 objective.predictions(logits, batch),
                 _class_logits(objective, logits) if detailed else torch.empty(len(rows), 0),
             )
-            for logits in logits_of(batch)
+            for logits, objective in zip(logits_of(batch), objectives, strict=True)
         ]
 
     with torch.inference_mode():
@@ -158,7 +194,7 @@ def measure_models(
     place = {row: position for position, row in enumerate(chain.from_iterable(parts))}
     order = [place[row] for row in range(len(place))]
     measurements = []
-    for model in zip(*results, strict=True):
+    for model, objective in zip(zip(*results, strict=True), objectives, strict=bool(results)):
         losses_2R = torch.cat([losses_2B for losses_2B, _, _ in model], dim=1).cpu()[:, order]
         pairs = [*chain.from_iterable(pairs for _, pairs, _ in model)]
         found = _measurement(objective, examples, losses_2R, [pairs[position] for position in order])
@@ -226,15 +262,18 @@ def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "t
 
         return torch.stack([output.start_logits, output.end_logits], dim=-1)
     logits: torch.Tensor = output.logits
+    prompt = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+    if prompt and logits.dim() == 3:  # the virtual tokens come first
+        return logits[:, -batch["input_ids"].shape[1] :]
     return logits
 
 
 def inputs(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "dict[str, Any]":
-    """Return the model's inputs: the batch without labels, because objectives compute the loss.
+    """Return the model's inputs: the batch without values for the loss, because objectives compute it.
 
     A decoder gets the labels shifted right by one token, after its start token.
     """
-    given: dict[str, Any] = {name: value for name, value in batch.items() if name != "labels"}
+    given: dict[str, Any] = {name: value for name, value in batch.items() if name not in NOT_INPUTS}
     if "decoder_attention_mask" in batch:
         given["decoder_input_ids"] = decoder_inputs(model, batch["labels"])
         given["use_cache"] = False  # with a cache, FSMT's decoder has no causal mask

@@ -58,31 +58,33 @@ class SeedSd:
 def seed_sd(name: str, training_rows: int | None, fresh: Sequence[RowMeasures]) -> SeedSd:
     """Return the standard deviation of a test metric between seeds.
 
-    That of an accuracy is assumed, and pooled with the measured one if there are fresh seeds; that of a loss is
-    measured, or unknown; that of any other metric is unknown.
+    That of an accuracy is assumed, and pooled with the measured one if there are fresh seeds; that of a loss or of a
+    metric with a value per row is measured, or unknown; that of any other metric is unknown.
 
     Args:
         name: the metric's name without a split.
         training_rows: number of rows of a training; None: unknown.
         fresh: the test rows of the trainings of one configuration with fresh seeds, the same rows in the same order.
     """
-    same = len({(each.units, each.references) for each in fresh}) == 1 and len(fresh) > 1 and len(fresh[0].losses) > 1
+    same = len({(each.units, each.references) for each in fresh}) == 1
+    several = same and len(fresh) > 1 and len(fresh[0].losses) > 1
+    if name == "accuracy" and not (several and fresh[0].references):
+        return SeedSd(value=assumed_seed_sd(training_rows), origin="assumed")
+    if not several:
+        return SeedSd(value=0.0, origin="unknown")
+    import numpy as np
+
+    from orchestrator.statistics.noise import accuracy_score, mean_score
+
     measured = f"measured with {len(fresh)} fresh seeds"
     if name == "accuracy":
-        if not same or not fresh[0].references:
-            return SeedSd(value=assumed_seed_sd(training_rows), origin="assumed")
-        import numpy as np
-
-        from orchestrator.statistics.noise import accuracy_score
-
         correct_sn = np.array([each.predictions for each in fresh]) == np.array(fresh[0].references)
         noise = accuracy_score(correct_sn, assumed_noise(training_rows, FREEDOM)).seed_noise
         return SeedSd(value=noise.sd, origin=f"assumed, and {measured}")
-    if name == "loss" and same:
-        import numpy as np
-
-        from orchestrator.statistics.noise import mean_score
-
-        losses_sn, units_n = np.array([each.losses for each in fresh]), np.array(fresh[0].units)
-        return SeedSd(value=mean_score(losses_sn, units_n=units_n).seed_noise.sd, origin=measured)
-    return SeedSd(value=0.0, origin="unknown")
+    if name == "loss":
+        noise = mean_score(np.array([each.losses for each in fresh]), units_n=np.array(fresh[0].units)).seed_noise
+    elif all(name in each.scores for each in fresh):
+        noise = mean_score(np.array([each.scores[name] for each in fresh])).seed_noise
+    else:
+        return SeedSd(value=0.0, origin="unknown")
+    return SeedSd(value=noise.sd, origin=measured)

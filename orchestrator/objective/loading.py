@@ -19,7 +19,7 @@ from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.problem import Problem
 from orchestrator.objective.guard import guard, line_in
-from orchestrator.objective.protocol import Head, Objective
+from orchestrator.objective.protocol import Head, LossOfSettings, Objective
 
 
 def objective_names() -> tuple[str, ...]:
@@ -130,6 +130,7 @@ def objective_facts(ref: str) -> ObjectiveFacts:
         default_model=objective.default_model,
         default_source=objective.default_source,
         labels=None if finds_classes(objective) else tuple(objective.labels),
+        loss_settings=objective.loss_settings if isinstance(objective, LossOfSettings) else (),
     )
 
 

@@ -8,11 +8,12 @@ it.
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from orchestrator.core.data import DataPlan, DataSummary, Source
 from orchestrator.core.metric import Direction
 from orchestrator.core.problem import Problem
+from orchestrator.core.settings import TrialSettings
 
 if TYPE_CHECKING:
     import datasets
@@ -43,7 +44,14 @@ class Head(enum.StrEnum):
 
 
 Example = dict[str, Any]
-"""One encoded row: ``input_ids`` (list of int) and other inputs of the objective's ``collate``."""
+"""One encoded row: ``input_ids`` (list of int) and other inputs of the objective's ``collate``.
+
+A row may hold several sequences that stay in one batch, see ``objective.sequences``.
+"""
+REFERENCE = "reference"
+"""Key of the base model's values of a row, in an example and in a batch; see ``ComparesWithBase``."""
+NOT_INPUTS = frozenset({"labels", REFERENCE})
+"""Keys of a batch for the loss only; a model gets the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,3 +135,33 @@ class Objective(Protocol):
 
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:
         """Fit a classical model on train and return its metrics (``val/accuracy`` …); None without such a model."""
+
+
+@runtime_checkable
+class LossOfSettings(Protocol):
+    """An objective whose loss depends on settings of the trial, such as ``beta``."""
+
+    loss_settings: tuple[str, ...]
+    """The names of these settings."""
+
+    def with_settings(self, settings: TrialSettings) -> Objective:
+        """Return the objective with the loss and the metrics of a trial."""
+
+
+@runtime_checkable
+class ComparesWithBase(Protocol):
+    """An objective that compares the trained model with its frozen base model.
+
+    Engines call ``predictions`` with the base model's logits, once for all trials, and encode the result.
+    """
+
+    def with_reference(self, examples: Sequence[Example], pairs: "Sequence[tuple[Any, Any]]") -> list[Example]:
+        """Return the rows with the key ``REFERENCE``, from the base model's ``predictions``, one pair per row."""
+
+    def base_metrics(self, pairs: "Sequence[tuple[Any, Any]]") -> Mapping[str, float]:
+        """Return ``loss`` and the other metrics of the base model itself, from its ``predictions``: the baseline."""
+
+
+def objective_of(objective: Objective, settings: TrialSettings) -> Objective:
+    """Return the objective of a trial: with its loss, if that depends on the settings."""
+    return objective.with_settings(settings) if isinstance(objective, LossOfSettings) else objective

@@ -16,6 +16,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.problem import Problem
+from orchestrator.core.settings import RULES, Group
 from orchestrator.objective.loading import check_members, member_names, objective_facts, objective_names
 from orchestrator.objective.protocol import Head
 
@@ -61,6 +62,7 @@ def static_facts(ref: str) -> ObjectiveFacts:
         default_model=model if isinstance(model, Source) else _OTHER,
         default_source=source if isinstance(source, Source) else _OTHER,
         labels=_labels(members, tuple(labels) if isinstance(labels, list | tuple) else None),
+        loss_settings=_loss_settings(members.get("loss_settings", ())),
         complete=complete,
     )
 
@@ -73,6 +75,13 @@ def _labels(members: Mapping[str, object], labels: tuple[str, ...] | None) -> tu
 def _classifies(members: Mapping[str, object]) -> bool:
     head = members.get("head")
     return isinstance(head, Head) and head.classifies
+
+
+def _loss_settings(value: object) -> tuple[str, ...]:
+    """Return the settings of the loss; all settings that a loss may have if the value is unknown."""
+    if isinstance(value, list | tuple):
+        return tuple(map(str, value))
+    return tuple(name for name, rule in RULES.items() if rule.group is Group.PREFERENCE)
 
 
 def _directions(metrics: Mapping[str, object]) -> dict[str, Direction]:

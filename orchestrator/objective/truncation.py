@@ -9,6 +9,7 @@ from orchestrator.core.errors import AssetError, LoratoryError, first_line
 from orchestrator.objective.chat import ChatCompletion
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
+from orchestrator.objective.sequences import LENGTHS, longest
 from orchestrator.objective.text_pairs import PAIR
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) ->
     names = [
         "text",
         *([PAIR] if PAIR in rows.column_names else []),
-        *([objective.target] if isinstance(objective, TextGeneration) else []),
+        *(getattr(objective, "targets", (objective.target,)) if isinstance(objective, TextGeneration) else ()),
     ]
     extra = _SPECIAL + len(getattr(objective, "prompt", "").encode())
     exceeding, undecided = 0, []
@@ -154,7 +155,12 @@ def _count(
 
 
 def _length(example: Example) -> int:
-    """Return the length in tokens of a row's input or of its token labels, the longer one."""
+    """Return the length in tokens of a row's input or of its token labels, the longer one.
+
+    The input of a row of several sequences is as long as its longest sequence.
+    """
+    if LENGTHS in example:
+        return longest(example)
     labels = example.get("labels")
     tokens = labels if isinstance(labels, Sequence) and not isinstance(next(iter(labels), None), float) else ()
     return max(len(example["input_ids"]), len(tokens))

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.core.class_weights import NONE
 from orchestrator.core.data import Source
 from orchestrator.core.goal import names_of
 from orchestrator.evaluation.forgetting import check_names
+from orchestrator.objective.class_weights import class_weights
 from orchestrator.objective.languages import language_warning
 from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
@@ -37,7 +39,8 @@ def read_rows(
         AssetError: the data or the model is not available.
         DataError: the data breaks a rule.
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
-        UserError: the search names a metric of forgetting that this model does not have.
+        UserError: the search names a metric of forgetting that this model does not have, or the class weights do not
+            fit the task.
     """
     check_names(names_of(spec.metric), objective.head)
     objective, splits, checked = checked_splits(spec, with_classes(objective, spec.data.classes))
@@ -71,10 +74,27 @@ def counted(
     """
     max_length = shortest_max_length(spec)
     counts = truncated(objective, splits, spec.model, max_length, tokenizer)
-    summary = replace(splits.summary, truncated=counts, max_length=max_length)
+    weights = class_weights_text(spec, objective, splits)
+    summary = replace(splits.summary, truncated=counts, max_length=max_length, class_weights=weights)
     for name, line in data_lines(row_counts(splits), summary, classes=False):
         say(f"{name}: {line}")
     return replace(splits, summary=summary)
+
+
+def class_weights_text(spec: SweepSpec, objective: Objective, splits: Splits) -> str:
+    """Return the possible class weights of the training loss in words; empty if there are none.
+
+    Raises:
+        UserError: the objective has no such weights, or a class does not exist.
+    """
+    trials = possible(spec.space, spec.fixed, ("class_weights",))
+    settings = [*dict.fromkeys(str(trial["class_weights"]) for trial in trials)]
+    texts = []
+    for setting in settings:
+        weights = class_weights(setting, objective, (row["label"] for row in splits.train))
+        named = zip(objective.labels, weights or (), strict=False)
+        texts.append(" · ".join(f"{name} {weight:.3g}" for name, weight in named) or setting)
+    return "" if settings == [NONE] else f"{' or '.join(texts)}, in the training loss alone"
 
 
 def shortest_max_length(spec: SweepSpec) -> int:

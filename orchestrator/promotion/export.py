@@ -3,11 +3,12 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Origin, Source
@@ -20,6 +21,10 @@ from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.adapters import WEIGHTS
 from orchestrator.training.model.base_model import AUTO_CLASSES
 from orchestrator.training.model.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = False) -> Path:
@@ -107,10 +112,10 @@ def with_plain_scaling(config: dict[str, Any]) -> dict[str, Any]:
 def _require_loadable(folder: Path, card: AdapterCard) -> None:
     """Raise ``ModelError`` unless the adapter's tensors are exactly the tensors expected by plain peft.
 
-    The base model is loaded to the ``meta`` device and takes no memory.
+    The base model is loaded to the ``meta`` device and takes no memory, except for methods that read its weights.
     """
     import transformers
-    from peft import PeftModel, get_peft_model_state_dict
+    from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
     local = Path(card.base_path).is_dir()
@@ -118,9 +123,8 @@ def _require_loadable(folder: Path, card: AdapterCard) -> None:
     heads = {"num_labels": len(card.labels), "ignore_mismatched_sizes": True} if card.labels else {}
     auto = getattr(transformers, AUTO_CLASSES[Head(card.head)])
     with quiet_libraries():
-        base = load_pretrained(auto, source, device_map="meta", trust_remote_code=False, **heads)
         try:
-            model = PeftModel.from_pretrained(base, str(folder))
+            model = _loaded(partial(load_pretrained, auto, source, trust_remote_code=False, **heads), folder)
         except (RuntimeError, ValueError, KeyError) as error:  # shapes or names do not match
             raise ModelError(f"{folder}: plain peft cannot load the adapter: {error}") from error
     with safe_open(folder / WEIGHTS, "pt") as file:
@@ -130,6 +134,17 @@ def _require_loadable(folder: Path, card: AdapterCard) -> None:
             f"{folder}: plain peft would load the adapter without {len(differing)} of its tensors, for example "
             f"{min(differing)}"
         )
+
+
+def _loaded(load: "Callable[..., PreTrainedModel]", folder: Path) -> "PeftModel":
+    """Return the base model with an adapter, without weights if the method allows it."""
+    from peft import PeftModel
+
+    try:
+        model: PeftModel = PeftModel.from_pretrained(load(device_map="meta"), str(folder))
+    except NotImplementedError:  # AdaLoRA, AdaMSS, FRoD and SHiRA compute with the weights
+        model = PeftModel.from_pretrained(load(), str(folder))
+    return model
 
 
 def _prepare_folder(target: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import ModelError, UserError
 from orchestrator.core.methods import METHODS
+from orchestrator.evaluation.measure import forward
 from orchestrator.promotion.export import new_folder
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.environment import load_mlflow
@@ -82,5 +83,5 @@ def _logits(model: "torch.nn.Module", tokenizer: "PreTrainedTokenizerBase", head
         for text in PROBES:
             ids = tokenizer(text, return_tensors="pt")["input_ids"]
             decoder = {"decoder_input_ids": ids[:, :1]} if head == "seq2seq_lm" else {}
-            found.append(model(input_ids=ids, **decoder).logits.float())
+            found.append(forward(model, {"input_ids": ids, **decoder}).float())
     return found

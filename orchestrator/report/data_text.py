@@ -10,7 +10,8 @@ _CLASSES = 12
 
 
 def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = True) -> list[tuple[str, str]]:
-    """Return pairs of a name and a line: rows, omitted, truncated, labels, class ids, classes, warnings.
+    """Return pairs of a name and a line: rows, omitted, truncated, labels, class ids, classes, class
+    weights, warnings.
 
     Empty lines are skipped.
 
@@ -36,6 +37,7 @@ def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = Tr
     for split, rows_by_class in data.label_counts.items() if classes else ():
         parts = [f"{name}: {words.count(number)}" for name, number in rows_by_class.items()]
         lines.append((f"classes {split}", _abbreviated(parts)))
+    lines += [("class weights", data.class_weights)] if data.class_weights else []
     return lines + [("warning", warning) for warning in data.warnings]
 
 

@@ -20,6 +20,7 @@ from orchestrator.tracking.location import Location
 from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
 
 if TYPE_CHECKING:
+    from orchestrator.objective.extractive_qa.answer_spans import ScoredAnswer
     from orchestrator.tracking.adapter_model import AdapterRunner
     from orchestrator.tracking.entity_model import Entity
 
@@ -31,12 +32,14 @@ class Prediction:
     Attributes:
         text: the input.
         answer: the most probable label; the labels with a probability above one half, separated by commas; the
-            predicted numbers; or the generated text. None for a blank text.
+            predicted numbers; the generated text; or a part of the context. None for a blank text.
         probabilities: by label, in [0, 1], with sum 1 for one label per text; empty for generated text and numbers.
         values: predicted numbers by name; empty for other tasks.
         score: the answer's probability, if it is one of several labels; None for other tasks and a blank text.
         cut: whether the limit of tokens ended a generated answer; None for other tasks and a blank text.
         entities: the entities found in the text, with their characters; empty for other tasks.
+        answers: the best answers in a context with their places; ``answer`` is empty if the context has none. Empty for
+            other tasks.
     """
 
     text: str
@@ -46,6 +49,7 @@ class Prediction:
     score: float | None = None
     cut: bool | None = None
     entities: "Sequence[Entity]" = ()
+    answers: "Sequence[ScoredAnswer]" = ()
 
 
 class Predictor:
@@ -117,9 +121,11 @@ class Predictor:
             check_model_folder(Path(base))
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
+        from orchestrator.tracking.answer_model import AnswerRunner
         from orchestrator.tracking.entity_model import EntityRunner
 
-        runner = EntityRunner if card.head == Head.TOKEN_CLASSIFICATION else AdapterRunner
+        kinds = {Head.QUESTION_ANSWERING: AnswerRunner, Head.TOKEN_CLASSIFICATION: EntityRunner}
+        runner = kinds.get(Head(card.head), AdapterRunner)
         shared = None if bases is None else bases.model_for(folder, card, base)
         return cls(runner(folder, base, device, shared), card, located, calibrated=calibrated)
 
@@ -179,6 +185,8 @@ class Predictor:
         labels = self.card.labels
         if self.card.head == Head.TOKEN_CLASSIFICATION:
             return self._entities(texts, batch_size)
+        if self.card.head == Head.QUESTION_ANSWERING:
+            return self._found(texts, pairs or (), batch_size)
         if not labels:
             answers = self._runner.generate(texts, batch_size, max_new_tokens)
             return [
@@ -213,6 +221,17 @@ class Predictor:
         return [
             Prediction(text=text, answer=entities_text(some), entities=tuple(some))
             for text, some in zip(texts, found, strict=True)
+        ]
+
+    def _found(self, questions: Sequence[str], contexts: Sequence[str], batch_size: int) -> list[Prediction]:
+        """Return the answers found in the contexts; ``answer`` is empty for no answer."""
+        from orchestrator.tracking.answer_model import AnswerRunner
+
+        assert isinstance(self._runner, AnswerRunner), "the head decides the runner"
+        records = self._runner.answers(questions, contexts, batch_size)
+        return [
+            Prediction(text=text, answer=one["answer"], score=one["score"], answers=tuple(one["answers"]))
+            for text, one in zip(questions, records, strict=True)
         ]
 
     def calibrated(self, predictions: Sequence[Prediction]) -> list[Prediction]:

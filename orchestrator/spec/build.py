@@ -29,12 +29,14 @@ from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
+from orchestrator.spec.folds import FoldsSection
 from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
+from orchestrator.spec.preference import check_preference
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, FoldsSection, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -77,8 +79,8 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
-    sampler, stopping = _policies(file, metric, facts, problems)
-    checks.check_sampler(sampler, space, problems)
+    sampler, stopping = _policies(file, metric, facts, space, problems)
+    check_preference(facts if function is None else None, fixed, space, (metric, stopping), problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
     problems.raise_if_any()
@@ -154,14 +156,16 @@ def _sampler(file: SweepFile) -> SamplerPolicy:
 
 
 def _policies(
-    file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, problems: Problems
+    file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, space: Space, problems: Problems
 ) -> tuple[SamplerPolicy, StoppingPolicy]:
     """Return sampler and stopping rule; both depend on the goal."""
     stopping = stopping_for(_stopping(file), file, metric, problems)
     if facts is not None:
         check_limits(file, facts, problems)
     rung = checks.read_rung_metric(file.early_stopping, facts, problems)
-    return sampler_for(_sampler(file), file, metric, problems), replace(stopping, metric=rung)
+    sampler = sampler_for(_sampler(file), file, metric, problems)
+    checks.check_sampler(sampler, space, problems)
+    return sampler, replace(stopping, metric=rung)
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:

@@ -37,7 +37,8 @@ _SPLITS = ("train", "val", "validation", "test")
 def read_fixed(file: SweepFile, names: Sequence[str], problems: Problems) -> Mapping[str, ParamValue]:
     """Return the fixed settings by name. A setting both fixed and searched is a problem."""
     fixed: dict[str, ParamValue] = {}
-    for group, section in ((Group.ADAPTER, file.adapter), (Group.TRAINING, file.training), (Group.DATA, file.data)):
+    for group in Group:
+        section = getattr(file, group)
         for name, rule in SETTING_RULES.items():
             if rule.group is group and name in section.model_fields_set:
                 fixed[name] = getattr(section, name)

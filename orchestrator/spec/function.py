@@ -11,13 +11,14 @@ from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import PriorName
+from orchestrator.spec.function_section import FunctionSection
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import FunctionSection, SweepFile
+from orchestrator.spec.sections import SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.suggest import did_you_mean
 
 _MOST_BYTES = 2**20
-_ITS_OWN = ("model", "quantisation", "data", "adapter", "training")
+_ITS_OWN = ("model", "quantisation", "data", "adapter", "training", "preference")
 _PARAMETERS = {"run": "config and report", "test": "config and checkpoint"}
 
 

@@ -6,7 +6,7 @@ without a real default.
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, ConfigDict, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
@@ -17,7 +17,6 @@ from orchestrator.spec.fields import (
     MAPPING,
     MAX_ITEMS,
     MAX_SETS,
-    NUMBER,
     TEXT,
     Address,
     DataEntry,
@@ -39,7 +38,10 @@ from orchestrator.spec.fields import (
     by_shape,
     rule_error,
 )
+from orchestrator.spec.folds import FoldsEntry
+from orchestrator.spec.function_section import FunctionSection
 from orchestrator.spec.gates import GatesSection, MetricRange
+from orchestrator.spec.preference import Preference
 from orchestrator.spec.settings_fields import ParameterEntry, with_parameters, with_settings
 
 _Text = TypeVar("_Text", bound=str)
@@ -61,27 +63,6 @@ def _distinct(values: list[_Text]) -> list[_Text]:
 
 
 REQUIRED: tuple[tuple[str, ...], ...] = (("name",), ("objective",), ("search",), ("search", "space"), ("budget",))
-
-
-class FoldsSection(Section):
-    """Divisions of the rows for training and validation, for the confirmation."""
-
-    folds: Annotated[int, Field(ge=2, le=100)] = Field(
-        default=5, description="number of folds; the validation split of the search is the first one"
-    )
-    repeats: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=1, description="number of divisions into folds; the later ones divide all rows again"
-    )
-
-
-def _folds_shape(value: object) -> str:
-    return MAPPING if isinstance(value, dict | FoldsSection) else NUMBER
-
-
-FoldsEntry = Annotated[
-    Annotated[int, Field(ge=2, le=100), Tag(NUMBER)] | Annotated[FoldsSection, Tag(MAPPING)],
-    Discriminator(_folds_shape),
-]
 
 
 @with_settings(Group.DATA)
@@ -323,28 +304,6 @@ class TrackingSection(Section):
     )
 
 
-class FunctionSection(Section):
-    """A function ``run(config, report)`` as the objective: the length of its trials, its metrics, its fixed values."""
-
-    samples: Rows | None = Field(
-        default=None, description="training samples of a trial, in the unit that the function reports"
-    )
-    metrics: dict[Short, Annotated[Direction, Field(strict=False)]] = Field(
-        default={},
-        max_length=MAX_SETS,
-        description="direction of each validation metric, minimize or maximize; {loss: minimize} stands for val/loss",
-    )
-    values: dict[Short, Scalar] = Field(
-        default={}, max_length=MAX_ITEMS, description="fixed values, passed to the function beside the searched ones"
-    )
-    python: Address | None = Field(
-        default=None, description="interpreter that runs the function; the one that runs the sweep if absent"
-    )
-    test: Short | None = Field(
-        default=None, description="function in the same file that measures a kept checkpoint on test rows, once"
-    )
-
-
 class SweepFile(Section):
     """A sweep: an objective, a model, data, a search space and a budget."""
 
@@ -368,6 +327,9 @@ class SweepFile(Section):
     data: Data = Field(default=Data(), description="the rows")
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")
     training: Training = Field(default=Training(), description="device, number format and fixed settings of training")
+    preference: Preference = Field(
+        default=Preference(), description="the loss over pairs of answers, for the objective preference"
+    )
     search: Search = Field(default=Search(), description="search space, metric and sampler")
     early_stopping: EarlyStoppingEntry = Field(
         default=EarlyStopping(), description="a rule's name, a mapping, or none; if absent, none for several metrics"

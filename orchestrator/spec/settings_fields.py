@@ -1,5 +1,6 @@
 """Builds section fields from ``core.settings.SETTING_RULES``, for fixed settings and for searched ones."""
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, cast
 
@@ -38,8 +39,13 @@ class ParameterEntry(Section):
     )
 
 
-def setting_value(rule: SettingRule, value: ParamValue) -> ParamValue:
-    """Return ``value`` converted to the setting's kind if the conversion is exact: 16 → 16.0, or 16.0 → 16."""
+def setting_value(rule: SettingRule, value: ParamValue | dict[str, float]) -> ParamValue:
+    """Return ``value`` converted to the setting's kind if the conversion is exact: 16 → 16.0, or 16.0 → 16.
+
+    A mapping of class weights becomes a text.
+    """
+    if isinstance(value, dict):
+        return json.dumps(value) if rule.weights else cast("ParamValue", value)
     if rule.kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return as_integer(value) if rule.kind is int else value
@@ -129,6 +135,8 @@ def _fixed_field(rule: SettingRule) -> tuple[Any, Any]:
 def _schema(rule: SettingRule) -> dict[str, Any]:
     kind = _JSON_TYPES[rule.kind]
     schema: dict[str, Any] = {"type": [kind, "null"] if rule.optional else kind}
+    if rule.weights:
+        schema["type"] = ["string", "object"]
     if rule.choices:
         schema["enum"] = list(rule.choices)
     if rule.low is not None:

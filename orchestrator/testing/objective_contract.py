@@ -14,6 +14,7 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import check_members, members_of
 from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.objective.sequences import longest, separate
 from orchestrator.objective.windows import join_windows, rows_of
 from orchestrator.training.checks.rehearsal import random_logits, rehearse
 
@@ -129,24 +130,27 @@ class ObjectiveContract:
         """Every row, or window, has at most ``max_length`` ``input_ids``; the same rows give the same tokens."""
         examples = objective.encode(splits.validation, tokenizer, self.max_length)
         assert len(rows_of(examples)) == len(splits.validation)
-        assert all(0 < len(example["input_ids"]) <= self.max_length for example in examples)
+        assert all(0 < longest(example) <= self.max_length for example in examples)
         assert objective.encode(splits.validation, tokenizer, self.max_length) == examples
 
     def test_encode_obeys_max_length(
         self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase"
     ) -> None:
         """A smaller ``max_length`` cuts the rows further."""
-        longest = max(len(one["input_ids"]) for one in objective.encode(splits.train, tokenizer, self.max_length))
-        shorter = objective.encode(splits.train, tokenizer, longest - 1)
-        assert max(len(example["input_ids"]) for example in shorter) <= longest - 1
+        most = max(map(longest, objective.encode(splits.train, tokenizer, self.max_length)))
+        shorter = objective.encode(splits.train, tokenizer, most - 1)
+        assert max(map(longest, shorter)) <= most - 1
 
     def test_collate_pads_to_the_longest(self, batch: Batch) -> None:
-        """``input_ids`` and ``attention_mask`` are B×T, T the longest row; the mask counts each row's tokens."""
-        lengths = [len(example["input_ids"]) for example in batch.examples]
-        assert tuple(batch.tensors["input_ids"].shape) == (ROWS, max(lengths))
+        """``input_ids`` and ``attention_mask`` are B×T, T the longest row; the mask counts each row's tokens.
+
+        A row of several sequences has several lines.
+        """
+        lengths = [len(sequence["input_ids"]) for example in batch.examples for sequence in separate(example)]
+        assert tuple(batch.tensors["input_ids"].shape) == (len(lengths), max(lengths))
         assert batch.tensors["attention_mask"].shape == batch.tensors["input_ids"].shape
         assert batch.tensors["attention_mask"].sum(1).tolist() == lengths
-        assert len(batch.tensors["labels"]) == ROWS
+        assert len(batch.tensors["labels"]) == len(lengths)
 
     def test_losses_are_sums_and_units_per_row(self, objective: Objective, batch: Batch) -> None:
         """``losses`` returns two float32 tensors of B finite values, with positive units; the logits do not change."""
@@ -176,10 +180,10 @@ class ObjectiveContract:
         """The rows of a batch have the same losses in two halves of it."""
         import torch
 
-        whole = objective.losses(batch.logits, batch.tensors)
+        whole, half_lines = objective.losses(batch.logits, batch.tensors), len(batch.logits) // 2
         halves = [
             objective.losses(batch.logits[part], {name: tensor[part] for name, tensor in batch.tensors.items()})
-            for part in (slice(0, ROWS // 2), slice(ROWS // 2, ROWS))
+            for part in (slice(0, half_lines), slice(half_lines, None))
         ]
         for place, tensor in enumerate(whole):
             assert torch.allclose(tensor, torch.cat([half[place] for half in halves]))

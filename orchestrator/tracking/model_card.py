@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
 from orchestrator.core.problem import Problem
+from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
+from orchestrator.tracking.entity_card import ENTITIES, entity_limits, entity_task, types_of
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapters import AdapterCard
@@ -31,8 +33,7 @@ class GateLine:
     detail: str = ""
 
 
-ENTITIES = "token_classification"
-"""The head of models that find entities."""
+ANSWERS = "question_answering"
 
 CLASSIFIER = """\
 from peft import PeftModel
@@ -125,6 +126,8 @@ def _auto_and_tag(card: "AdapterCard") -> tuple[str, str]:
     """Return the transformers class and the hub's task name."""
     if card.head == ENTITIES:
         return "AutoModelForTokenClassification", "token-classification"
+    if card.head == ANSWERS:
+        return "AutoModelForQuestionAnswering", "question-answering"
     return ("AutoModelForSequenceClassification", "text-classification") if card.labels else WRITERS[card.head]
 
 
@@ -132,8 +135,8 @@ def task(card: "AdapterCard") -> str:
     """Return the adapter's task in one sentence."""
     if card.is_function:
         return "The model of a function: its own code trained it, and only its own `load` can load it."
-    if card.head == ENTITIES:
-        return f"It finds {', '.join(f'`{name}`' for name in types_of(card.labels))} in a text of any length."
+    if card.head in {ENTITIES, ANSWERS}:
+        return entity_task(card.labels) if card.head == ENTITIES else answer_task(card)
     text = "a text" if card.pair_column is None else "a pair of texts"
     if card.problem == Problem.REGRESSION:
         return f"It predicts {' and '.join(f'`{name}`' for name in card.labels)} of {text}, as numbers."
@@ -182,9 +185,10 @@ def _limits(card: "AdapterCard") -> str:
         return "- The function read its data itself, so no rows and no licences are recorded here."
     text = "text" if card.pair_column is None else "pair of texts"
     lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
-    if card.head == ENTITIES:
-        lines = [f"Texts longer than {card.max_length} tokens are divided into overlapping windows."]
-        lines.append("Entities consist of whole words, and do not overlap.")
+    if card.head == ANSWERS:
+        lines = answer_limits(card)
+    elif card.head == ENTITIES:
+        lines = entity_limits(card.max_length)
     elif card.problem == Problem.REGRESSION:
         lines.append(f"Every {text} gets numbers, also a text in another language or of another kind.")
     elif card.problem == Problem.MULTI_LABEL:
@@ -252,7 +256,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
         arguments += ', dtype="float32", quantization_config=quantisation'
         names.append("BitsAndBytesConfig")
-    template = CLASSIFIER if card.labels else WRITER
+    template = CODE if card.head == ANSWERS else CLASSIFIER if card.labels else WRITER
     return imports + template.format(
         base=base,
         arguments=arguments,
@@ -260,6 +264,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         labels=list(card.labels),
         problem="" if card.problem == Problem.SINGLE_LABEL else f', problem_type="{card.problem}"',
         prompt=card.prompt,
+        max_length=card.max_length,
         imports=", ".join(names),
     )
 
@@ -277,11 +282,6 @@ def _labels(card: "AdapterCard") -> str:
     head = " | ".join(("class", "in the data", *splits))
     table = "\n".join(f"| {row} |" for row in rows)
     return f"\n## Labels\n\n| {head} |\n|{'---|' * (len(splits) + 2)}\n{table}\n"
-
-
-def types_of(tags: Sequence[str]) -> list[str]:
-    """Return the types of entities among IOB2 tags."""
-    return [tag.removeprefix("B-") for tag in tags if tag.startswith("B-")]
 
 
 def _cell(text: str) -> str:

@@ -17,6 +17,7 @@ from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
 from orchestrator.core.problem import Problem
 from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard
+from orchestrator.tracking.entity_card import ENTITIES
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import exclusive
 from orchestrator.tracking.refusals import is_refusal
@@ -37,8 +38,8 @@ MODEL_VERSIONS = "mlflow.modelVersions"
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
 FILES = {"": {"MLmodel"}, "artifacts/adapter": {CARD, CONFIG, "adapter_model.safetensors"}}
 """The files required to load a logged adapter, by folder."""
-ENTITIES = "token_classification"
-"""The head of models that find entities."""
+ANSWERS = "question_answering"
+"""The head of models that answer a question from a context."""
 QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
@@ -152,7 +153,9 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
     columns = (card.text_column, *([card.pair_column] if card.pair_column else []))
     params = []
-    if card.labels and card.problem == Problem.SINGLE_LABEL and card.head != ENTITIES:
+    if card.head == ANSWERS:
+        params = [ParamSpec("answers", DataType.long, default=5)]
+    elif card.labels and card.problem == Problem.SINGLE_LABEL and card.head != ENTITIES:
         params = [ParamSpec("calibrated", DataType.boolean, default=False)]
     elif not card.labels:
         params = [ParamSpec("max_new_tokens", DataType.long, default=card.max_new_tokens or MAX_NEW_TOKENS)]
@@ -183,10 +186,13 @@ def _files(card: AdapterCard) -> list[Path]:
     """Return the file with the model's code, and the files that it imports."""
     here = Path(__file__)
     adapter = here.with_name("adapter_model.py")
-    if card.head != ENTITIES:
+    if card.head == ENTITIES:
+        words = here.parent.with_name("objective") / "entities" / "entity_words.py"
+        return [here.with_name("entity_model.py"), adapter, words]
+    if card.head != ANSWERS:
         return [adapter]
-    words = here.parent.with_name("objective") / "entities" / "entity_words.py"
-    return [here.with_name("entity_model.py"), adapter, words]
+    spans = here.parent.with_name("objective") / "extractive_qa" / "answer_spans.py"
+    return [here.with_name("answer_model.py"), adapter, spans]
 
 
 def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:
@@ -213,8 +219,15 @@ def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
 
     if card.head == ENTITIES:
         kinds = {"text": DataType.string, "label": DataType.string, "start": DataType.long, "end": DataType.long}
-        one = Object([*(Property(name, kind) for name, kind in kinds.items()), Property("score", DataType.double)])
-        return [ColSpec(Array(one), "entities")]
+        parts = [*(Property(name, kind) for name, kind in kinds.items()), Property("score", DataType.double)]
+        return [ColSpec(Array(Object(parts)), "entities")]
+    if card.head == ANSWERS:
+        one = {"answer": DataType.string, "score": DataType.double}
+        place = [Property(name, DataType.long, required=False) for name in ("start", "end")]
+        listed = Array(Object([*(Property(name, kind) for name, kind in one.items()), *place]))
+        columns = [ColSpec(kind, name) for name, kind in one.items()]
+        places = [ColSpec(DataType.long, name, required=False) for name in ("start", "end")]
+        return [*columns, *places, ColSpec(listed, "answers")]
     if not card.labels:
         return [ColSpec(DataType.string, "text"), ColSpec(DataType.boolean, "cut")]
     if card.problem == Problem.REGRESSION:

@@ -9,14 +9,16 @@ from orchestrator.core.errors import LoratoryError
 from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.row_measures import Measurement
+from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.shift import shift_metrics
-from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test, record_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.process.memory import use_one_arena
+from orchestrator.training.reference import add_references
 
 
 class EngineContext:
@@ -60,6 +62,16 @@ class EngineContext:
     def close(self) -> None:
         """Free the rows; calling it again does nothing."""
         self._data = None
+
+    def add_references(self, settings: TrialSettings) -> None:
+        """Add the base model's values to the rows, if the objective compares with it; see ``training.reference``.
+
+        Raises:
+            LoratoryError: the base model cannot be loaded.
+        """
+        if isinstance(self.objective, ComparesWithBase):
+            rows = self.data.all_rows(settings.max_length)
+            add_references(self.plan, self.objective, self.data.tokenizer, rows, self.device)
 
     def trial_folder(self, task: TrialTask, state: str) -> TrialFolder:
         """Return the folder of a trial's checkpoints.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from orchestrator.core.confirmed import confirmed
@@ -11,15 +12,19 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import Measurement
+from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate, write_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import MARGIN, tuned_metrics, tuned_threshold
 from orchestrator.evaluation.forgetting import GENERAL, PREFIX
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
+from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits, objective_of
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Measure
+from orchestrator.training.reference import base_pairs
 
 
 def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
@@ -49,6 +54,32 @@ def without_forgetting(
         for trial in ranked_by_score(records, metric)[:k]
         if _has_adapter(sweep_dir, trial, metric) and not any(name.startswith(PREFIX) for name in trial.final)
     )
+
+
+def measure_base(plan: EnginePlan, objective: Objective, splits: Splits) -> dict[str, float]:
+    """Return the metrics of the base model on validation, test and shift sets: ``val/<metric>`` ...
+
+    Args:
+        plan: the sweep's plan; its folder holds the base model's values of the rows after the first trial.
+        objective: compares trained models with the base model.
+        splits: the rows.
+
+    Raises:
+        LoratoryError: the base model cannot be loaded.
+    """
+    settings = TrialSettings.from_params(plan.largest)
+    own = objective_of(objective, settings)
+    assert isinstance(own, ComparesWithBase), "the caller has checked it"
+    with closing(EngineContext(plan, own, splits)) as context:
+        data = context.data
+        named: dict[str, float] = {}
+        pairs = iter(base_pairs(plan, own, data.tokenizer, data.all_rows(settings.max_length), context.device))
+        for name in data.names:
+            of_split = [*islice(pairs, len(data.split(name, settings.max_length)))]
+            prefix = {"validation": "val"}.get(name, f"shift/{name}" if name in data.shift_sets else name)
+            if name != "train" and of_split:
+                named |= {f"{prefix}/{metric}": value for metric, value in own.base_metrics(of_split).items()}
+    return named
 
 
 def measure_forgetting(

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import datasets
@@ -11,6 +12,7 @@ from orchestrator.core.metric import Direction
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.padding import IGNORED
+from orchestrator.objective.preference.objective import PreferencePairs
 from orchestrator.objective.protocol import Example, Splits
 from orchestrator.objective.sequence_to_sequence import Seq2SeqLM
 from orchestrator.objective.token_labels import TokenLabels
@@ -92,6 +94,25 @@ class TinyCausal(CausalLM):
 
     def splits(self, plan: DataPlan) -> Splits:
         return tiny_splits(plan)
+
+
+class TinyPreference(PreferencePairs):
+    """Prefer the text's first words to the same words in reverse order, and more of them."""
+
+    name = "tiny-preference"
+    prompt = "{text} :"
+    default_source = Source(origin=Origin.LOCAL, name="made up")
+
+    def splits(self, plan: DataPlan) -> Splits:
+        made = tiny_splits(plan)
+        train, validation, test = map(_with_answers, (made.train, made.validation, made.test))
+        return replace(made, train=train, validation=validation, test=test)
+
+
+def _with_answers(rows: datasets.Dataset) -> datasets.Dataset:
+    rejected = [" ".join(reversed(text.split()[:5])) for text in rows["text"]]
+    table = {"text": rows["text"][:], "chosen": rows["headline"][:], "rejected": rejected}
+    return datasets.Dataset.from_dict(table)
 
 
 class TinySeq2Seq(Seq2SeqLM):

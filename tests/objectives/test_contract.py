@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from objectives import classification, headline, headline_seq2seq, multi_label, regression, sentiment, topic
+from objectives import (
+    classification,
+    headline,
+    headline_seq2seq,
+    multi_label,
+    regression,
+    sentiment,
+    short_headline,
+    topic,
+)
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.loading import load_objective, with_classes
 from orchestrator.objective.protocol import Objective
@@ -79,6 +88,12 @@ class TestHeadlineSeq2Seq(Writes):
     @pytest.fixture
     def objective(self) -> Objective:
         return headline_seq2seq.OBJECTIVE
+
+
+class TestShortHeadline(Writes):
+    @pytest.fixture
+    def objective(self) -> Objective:
+        return short_headline.OBJECTIVE
 
 
 class TestExample(Classifies):

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from objectives import classification, headline, headline_seq2seq, multi_label, regression, sentiment, topic
+from objectives import (
+    classification,
+    headline,
+    headline_seq2seq,
+    multi_label,
+    preference,
+    regression,
+    sentiment,
+    short_headline,
+    topic,
+)
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
@@ -16,8 +26,10 @@ SHIPPED: tuple[Objective, ...] = (
     headline.OBJECTIVE,
     headline_seq2seq.OBJECTIVE,
     multi_label.OBJECTIVE,
+    preference.OBJECTIVE,
     regression.OBJECTIVE,
     sentiment.OBJECTIVE,
+    short_headline.OBJECTIVE,
     topic.OBJECTIVE,
 )
 """The annotation lets mypy check the protocol."""

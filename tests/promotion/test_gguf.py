@@ -20,6 +20,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.promotion.gguf_export import FILE, export_gguf, interleaved, write_gguf
+from orchestrator.promotion.merge import export_merged
 from orchestrator.tracking.adapters import CONFIG, AdapterCard
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
@@ -41,6 +42,13 @@ def trained(folder: Path, adapter: Path, **settings: ParamValue) -> Path:
                 parameter.copy_(torch.randn_like(parameter))
     save_adapter(adapted, adapter)
     return adapter
+
+
+@pytest.mark.parametrize("method", ["lily", "ln_tuning", "prompt_tuning"])
+def test_unmergeable_method_is_refused_by_name(method: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": method.upper()}))
+    with pytest.raises(UserError, match=f"--merge: peft cannot merge {method} into the base model"):
+        export_merged(tmp_path, card_of(tmp_path), tmp_path / "merged")
 
 
 def card_of(base: Path, head: str = "causal_lm") -> AdapterCard:

@@ -23,7 +23,7 @@ HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklear
 
 
 def test_number_of_shipped_sweeps() -> None:
-    assert len(SWEEPS) == 4
+    assert len(SWEEPS) == 5
     assert len(DOCUMENTED) == 3
 
 

@@ -185,8 +185,8 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
     """Return the columns to add to a table of rows: the answer, and its score.
 
     Several labels per text have a column ``probability/LABEL`` each instead, and numbers a column each. Generated text
-    has a column ``cut``: whether the limit of tokens ended it. Entities have a column ``entities``: JSON with their
-    characters, types and scores.
+    has a column ``cut``: whether the limit of tokens ended it. Answers in a context have the columns ``start`` and
+    ``end``: their characters. Entities have a column ``entities``: JSON with their characters, types and scores.
     """
     columns: dict[str, list[str | float | None]] = {"answer": [item.answer for item in predictions]}
     if any(item.score is not None for item in predictions):
@@ -200,6 +200,9 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
         ]
     if any(item.cut is not None for item in predictions):
         columns["cut"] = [None if item.cut is None else str(item.cut).lower() for item in predictions]
+    if any(item.answers for item in predictions):
+        best = [item.answers[0] if item.answer else None for item in predictions]
+        columns |= {name: [None if one is None else one[name] for one in best] for name in ("start", "end")}
     names = next((item.values for item in predictions if item.values), {})
     columns |= {name: [item.values.get(name) for item in predictions] for name in names}
     return columns

@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import OPTIONS, takers
+from orchestrator.core.methods import METHODS, OPTIONS, VIRTUAL_TOKENS, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import RULES, TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.checks.model_notes import model_notes
+from orchestrator.training.checks.positions import position_bound
 from orchestrator.training.model.adapters import adapt, reason_of
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.structure import copied, load_structure, without_repetitions
@@ -49,10 +50,26 @@ def check_adapters(plan: EnginePlan, objective: Objective, structure: Base | Non
     trials = [trial for at, trial in enumerate(supported) if trial not in supported[:at]]
     attempts = _Attempts(base, objective.head, plan)
     refused = [reduced for trial in trials if attempts.refusal(trial) for reduced in _reduced(attempts, trial)]
+    _require_positions(base, plan, trials)
     if refused:
         lines = [_line(attempts, trial, trials, plan.searched) for trial in refused]
         raise UserError("\n".join(dict.fromkeys(lines)))
     return model_notes(base, objective.head, trials, plan.quantisation)
+
+
+def _require_positions(base: Base, plan: EnginePlan, trials: Sequence[Mapping[str, ParamValue]]) -> None:
+    """Raise ``UserError`` if the virtual tokens of a prompt and the longest row exceed the model's positions."""
+    bound = position_bound(base.model)
+    longest = TrialSettings.from_params(plan.largest).max_length
+    for trial in trials:
+        if bound is None or not METHODS[str(trial["method"])].is_prompt:
+            continue
+        virtual = int(str(trial.get(f"{OPTIONS}num_virtual_tokens") or VIRTUAL_TOKENS))
+        if longest + virtual > bound:
+            raise UserError(
+                f"data.max_length: at most {bound - virtual} tokens fit beside the {virtual} virtual tokens of "
+                f"{trial['method']} ({bound} positions), got {longest}"
+            )
 
 
 class _Attempts:
@@ -98,7 +115,8 @@ def _supported(trial: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
 
 def _reduced(attempts: _Attempts, trial: Mapping[str, ParamValue]) -> list[dict[str, ParamValue]]:
     """Return simpler refused trials, each with one setting of ``trial`` and defaults otherwise; or the trial itself."""
-    kept = {name: trial[name] for name in ("method", "target_modules")}
+    base = ("method", "target_modules", *(["rank"] if any(name.startswith(OPTIONS) for name in trial) else []))
+    kept = {name: trial[name] for name in base if name in trial}  # options may be related to the rank
     alone = [
         {**kept, **{other: RULES[other].default for other in trial if other not in kept}, name: value}
         for name, value in trial.items()
@@ -138,4 +156,6 @@ def _line(
 
 
 def _value(name: str, value: ParamValue) -> str:
+    if value is None:
+        return f"no {name}"
     return f"{name} {str(value).lower() if isinstance(value, bool) else value}"

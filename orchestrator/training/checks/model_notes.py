@@ -36,8 +36,9 @@ def model_notes(
     lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
     if not experts and not lokr:
         return tuple(notes)
-    for method, targets in dict.fromkeys((str(trial["method"]), str(trial["target_modules"])) for trial in trials):
-        trial = next(t for t in trials if (t["method"], t["target_modules"]) == (method, targets))
+    adapting = [trial for trial in trials if "target_modules" in trial]
+    for method, targets in dict.fromkeys((str(trial["method"]), str(trial["target_modules"])) for trial in adapting):
+        trial = next(t for t in adapting if (t["method"], t["target_modules"]) == (method, targets))
         adapted = _adapted(base, trial, head) if experts or method == "lokr" else {}
         if experts:
             notes.append(_experts_note(experts, list(adapted), method, targets))

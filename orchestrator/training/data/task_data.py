@@ -41,7 +41,7 @@ class TaskData:
         Raises:
             DataError: the data breaks a rule.
         """
-        self._objective = objective
+        self.objective = objective
         self._plan = plan
         self._splits = objective.splits(plan) if splits is None else splits
         self._encoded: dict[tuple[str, int], list[Example]] = {}
@@ -70,8 +70,17 @@ class TaskData:
                 raise DataError(f"there is no split {name!r}; there are: {', '.join(known)}")
             # Only one length is kept: a search over max_length would otherwise keep one copy of the rows per value.
             self._encoded = {kept: rows for kept, rows in self._encoded.items() if kept[1] == max_length}
-            self._encoded[key] = self._objective.encode(known[name], self.tokenizer, max_length)
+            self._encoded[key] = self.objective.encode(known[name], self.tokenizer, max_length)
         return self._encoded[key]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all splits, shift sets last."""
+        return ("train", "validation", "test", *self.shift_sets)
+
+    def all_rows(self, max_length: int) -> list[Example]:
+        """Return the encoded rows of all splits in the order of ``names``."""
+        return [row for name in self.names for row in self.split(name, max_length)]
 
     def train(self, task: TrialTask) -> list[Example]:
         """Return the examples of a trial's training rows: the first ``train_fraction`` of one fixed order.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
+from orchestrator.objective.class_weights import class_weights
 from orchestrator.objective.protocol import Example
 from orchestrator.training.data.order import data_order
 
@@ -25,6 +26,7 @@ class UpdatePlan:
         tokens: tokens seen after 0, 1, 2 ... updates, without padding.
         due: the number of updates after which each report point is reported; points within one update share it.
         splits: the rows measured at a report, by the prefix of their metrics.
+        class_weights: weight of each class in the training loss; None: all rows count alike.
     """
 
     rows: list[Example]
@@ -32,6 +34,7 @@ class UpdatePlan:
     tokens: list[int]
     due: Mapping[int, int]
     splits: Mapping[str, list[Example]]
+    class_weights: tuple[float, ...] | None = None
 
     @classmethod
     def create(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "UpdatePlan":
@@ -44,4 +47,5 @@ class UpdatePlan:
         order = data_order(lengths, settings.rows_per_update, due[points[-1]], task.seed)
         tokens = [0, *accumulate(sum(lengths[row] for row in update) for update in order)]
         splits = {"train": data.train_eval(task), "val": data.validation(task)}
-        return cls(rows=rows, order=order, tokens=tokens, due=due, splits=splits)
+        weights = class_weights(settings.class_weights, data.objective, (row["labels"] for row in rows))
+        return cls(rows=rows, order=order, tokens=tokens, due=due, splits=splits, class_weights=weights)

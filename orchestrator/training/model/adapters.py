@@ -109,7 +109,7 @@ def _config(base: Base, settings: TrialSettings, head: Head, updates: int | None
     try:
         return peft_config(base, settings, head, updates=updates)
     except (ValueError, TypeError) as error:
-        if isinstance(error, UserError):
+        if str(error).startswith("target_modules: "):
             raise
         raise UserError(f"adapter.method: {settings.method}{_REFUSED}{_without_modules(error)}") from error
 

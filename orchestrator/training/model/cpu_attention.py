@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
+from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.quiet import quiet_libraries
 from orchestrator.training.model.trial_weights import widen
@@ -92,7 +93,7 @@ def _logits(load: Callable[..., Any], attention: str | None = None) -> "tuple[st
     widen(model)
     batch = _random_rows(model)
     with torch.inference_mode():
-        logits: torch.Tensor = model(**batch).logits.float()
+        logits = forward(model, batch).float()
     if logits.dim() == 3 and "decoder_input_ids" not in batch:  # logits at padding are meaningless
         logits = logits[batch["attention_mask"].bool()]
     return model.config._attn_implementation, logits

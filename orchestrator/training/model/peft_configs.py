@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import ADALORA, METHODS
+from orchestrator.core.methods import ADALORA, HEAD, METHODS, VIRTUAL_TOKENS
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
@@ -74,10 +74,8 @@ def _other(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftCon
     config: Any = getattr(peft, method.config)
     fields = {field.name for field in dataclasses.fields(config)}
     full = common["modules_to_save"]
-    if full and "modules_to_save" not in fields:
-        raise UserError(
-            f"adapter.method: {settings.method} trains no head, and {', '.join(full)} of this model would stay random"
-        )
+    if "modules_to_save" not in fields and (full or common["task_type"] in _HEADED):
+        raise UserError("it trains no head, and the head of a new task would stay random")
     given = {name: value for name, value in common.items() if name in fields}
     given |= {field: getattr(settings, setting) for setting, field in method.fields.items()}
     if full and "exclude_modules" in fields and not isinstance(given.get("exclude_modules"), str):
@@ -94,19 +92,57 @@ def _adalora(base: Base, settings: TrialSettings, common: dict[str, Any], update
     started = common.setdefault("init_r", math.ceil(1.5 * settings.rank))
     if started <= settings.rank:
         raise UserError(
-            f"adapter.options.init_r: more than adapter.rank={settings.rank} is needed, got {started}; "
+            f"init_r: more than rank={settings.rank} is needed, got {started}; "
             "AdaLoRA starts with init_r ranks a layer and keeps a mean of rank"
         )
     first, last = common.get("tinit", 0), common.get("tfinal", 0)
     if updates is not None and first + last >= updates:
         raise UserError(
-            f"adapter.options.tinit + tfinal: less than the trial's {updates} optimizer steps is needed, "
-            f"got {first + last}"
+            f"tinit + tfinal: less than the trial's {updates} optimizer steps is needed, got {first + last}"
         )
     return _other(base, settings, common | {"total_step": updates or _ENDLESS})
 
 
 _ENDLESS = 10**9
+
+
+def _prompt(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a configuration of virtual tokens.
+
+    Raises:
+        UserError: peft's virtual tokens do not fit the head, or it would not save all modules trained in full.
+    """
+    if common["task_type"] not in _PROMPTED:
+        raise UserError("peft's virtual tokens fit text classifiers and causal language models only")
+    unsaved = [name for name in common["modules_to_save"] or () if name in base.fresh_modules]
+    if unsaved:
+        raise UserError(
+            f"it saves the head alone, and {', '.join(unsaved)} has no weights in the model's files; it would be "
+            "random after loading"
+        )
+    given = {"num_virtual_tokens": VIRTUAL_TOKENS} | common
+    if given.get("prompt_tuning_init") == "TEXT":
+        given["tokenizer_name_or_path"] = base.model.name_or_path
+    return _other(base, settings, given | {"modules_to_save": None})
+
+
+def _head(_: Base, __: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a LoRA configuration without layers: peft trains and saves the head alone.
+
+    Raises:
+        UserError: the model has no head of its own.
+    """
+    from peft import LoraConfig
+    from peft.utils.constants import DUMMY_TARGET_MODULES
+
+    if common["task_type"] not in _HEADED:
+        raise UserError("this task has no head of its own; the head of a language model belongs to the base model")
+    return LoraConfig(**common | {"target_modules": DUMMY_TARGET_MODULES})
+
+
+_HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
+_PROMPTED = ("SEQ_CLS", "CAUSAL_LM")
+"""peft lengthens the logits of other tasks, or puts virtual tokens in front of an encoder alone."""
 
 
 def _ln_tuning(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
@@ -252,4 +288,8 @@ _METHODS: "dict[str, Configure]" = {
     "vera": _vera,
     "ln_tuning": _ln_tuning,
     "trainable_tokens": _trainable_tokens,
+    "prompt_tuning": _prompt,
+    "prefix_tuning": _prompt,
+    "p_tuning": _prompt,
+    HEAD: _head,
 }

@@ -100,6 +100,7 @@ class PackedEngine:
         """
         if task.number in self._trials:
             return
+        self._context.add_references(task.settings)
         plan = UpdatePlan.create(self._context.data, task, self._context.plan.timetable)
         pack = self._open_pack(task.settings)
         adapter = new_adapter(self._context.plan, self._context.objective, task)

@@ -13,6 +13,7 @@ from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.forgetting import GENERAL, Behaviour, behaviour, forgetting
 from orchestrator.evaluation.measure import measure
+from orchestrator.objective.protocol import objective_of
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
@@ -64,11 +65,13 @@ class SoloEngine:
         with _ONE_AT_A_TIME, kept_random_state():
             torch.set_num_threads(context.plan.threads)
             source, quantisation = context.plan.model, context.plan.quantisation
-            model = load_adapted(source, context.objective, context.device, adapter, quantisation)
+            context.add_references(task.settings)
+            objective = objective_of(context.objective, task.settings)
+            model = load_adapted(source, objective, context.device, adapter, quantisation)
             with merged(model):
                 for name in splits:
                     rows = data.measured(name, task)
-                    yield name, measure(model, context.objective, rows, data.tokenizer, detailed=True)
+                    yield name, measure(model, objective, rows, data.tokenizer, detailed=True)
 
     def _measure_general(self, checkpoint: Path) -> Measurement:
         """Return the metrics of forgetting of a checkpoint; see ``evaluation.forgetting``. No rows are measured."""

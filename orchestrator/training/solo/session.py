@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
+from orchestrator.objective.protocol import objective_of
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.context import EngineContext
@@ -33,6 +34,7 @@ class Session:
         self._context = context
         self._task = task
         self._folder = folder
+        self._objective = objective_of(context.objective, task.settings)
         self._update_plan = UpdatePlan.create(context.data, task, context.plan.timetable)
         self._last_update = 0
         self._started_at = time.time()
@@ -50,6 +52,7 @@ class Session:
         # OpenMP keeps the thread count per thread, and Ray's workers start with 1.
         torch.set_num_threads(context.plan.threads)
         reset_peak(context.device)
+        context.add_references(self._task.settings)
         set_seed(self._task.seed)
         plan = context.plan
         base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
@@ -57,11 +60,12 @@ class Session:
         adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
         use_fast_dropout(adapted.model)
         inputs = TrainingInputs(
-            objective=context.objective,
+            objective=self._objective,
             tokenizer=context.data.tokenizer,
             rows=self._update_plan.rows,
             order=self._update_plan.order,
             bfloat16=context.bfloat16,
+            class_weights=self._update_plan.class_weights,
         )
         self._folder.clear_scratch()
         heartbeat = Heartbeat(self._folder)
@@ -137,7 +141,7 @@ class Session:
         context, settings = self._context, self._task.settings
         with kept_random_state(), merged(trainer.adapted_model):
             measured = {
-                split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer).metrics
+                split: measure(trainer.adapted_model, self._objective, rows, context.data.tokenizer).metrics
                 for split, rows in self._update_plan.splits.items()
             }
         tokens = self._update_plan.tokens[update]

@@ -21,6 +21,7 @@ from orchestrator.core.methods import ADALORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
+from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import Adapted, save_adapter
@@ -51,6 +52,7 @@ class TrainingInputs:
         tokenizer: for collation.
         rows: encoded training rows.
         order: indices into ``rows``, one list per update (optimizer step).
+        class_weights: weight of each class in the loss; None: all rows count alike.
         bfloat16: compute the matrix products of the forward in bfloat16. All weights stay float32.
     """
 
@@ -59,6 +61,7 @@ class TrainingInputs:
     rows: Sequence[Example]
     order: Sequence[Sequence[int]]
     bfloat16: bool
+    class_weights: tuple[float, ...] | None = None
 
 
 class SoloTrainer(Trainer):
@@ -126,7 +129,10 @@ class SoloTrainer(Trainer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the losses and the logits of a micro-batch; add the loss and the units to the update."""
         logits = self._logits(model, inputs)
-        loss_sum_B, units_B = self._training_inputs.objective.losses(logits, inputs, self._settings.label_smoothing)
+        given = self._training_inputs
+        loss_sum_B, units_B = training_losses(
+            given.objective, logits, inputs, self._settings.label_smoothing, given.class_weights
+        )
         loss = loss_sum_B.sum()
         self._loss_sum += loss.detach()
         self._units += units_B.sum()
@@ -157,7 +163,7 @@ class SoloTrainer(Trainer):
         return loss
 
     def _close_update(self) -> None:
-        units = self._units.clamp(min=1.0)
+        units = torch.where(self._units > 0, self._units, 1.0)
         norm = self._divide_and_clip(units)
         self.update_loss, self.update_norm = torch.stack([self._loss_sum / units, norm]).tolist()
         self._loss_sum.zero_()

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,32 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import UserError
 from orchestrator.core.methods import LORA, METHODS
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.promotion.export import export_folder
+from orchestrator.tracking.adapter_model import AdapterRunner
+from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.order import data_order
 from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import MADE_UP, ROWS, learned
-from tests.fakes.tiny_models import tiny_bert, tiny_llama
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_t5
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 SMALL: Mapping[str, Mapping[str, ParamValue]] = {
     "c3a": {"block_size": 8},
     "fourierft": {"n_frequency": 32},
     "oft": {"oft_block_size": 4},
     "road": {"group_size": 8},
+    "prompt_tuning": {"num_virtual_tokens": 4},
+    "prefix_tuning": {"num_virtual_tokens": 4},
+    "p_tuning": {"num_virtual_tokens": 4},
     "trainable_tokens": {"token_indices": "[2, 8, 9, 10, 11, 12]"},
     "vblora": {"vector_length": 8, "num_vectors": 8},
     "waveft": {"n_frequency": 32},
@@ -52,9 +61,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"bert": bert, "llama": llama}
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != LORA])
-def test_method_equals_plain_peft_and_resumes_exactly(method: str, models: dict[str, Path], tmp_path: Path) -> None:
-    causal = method in CAUSAL
+def task_of(method: str, **settings: ParamValue) -> TrialTask:
+    given = {f"options.{name}": value for name, value in SMALL.get(method, {}).items()}
+    chosen = {"method": method, "rank": 4, "learning_rate": 0.02, "batch_size": BATCH, "max_length": 32, **given}
+    return TrialTask(number=0, settings=TrialSettings.from_params(chosen | settings), seed=SEED)
+
+
+@pytest.mark.parametrize(
+    ("method", "causal"),
+    [
+        *((name, name in CAUSAL) for name in METHODS if name != LORA),
+        *((name, True) for name, method in METHODS.items() if method.is_prompt),
+    ],
+)
+def test_method_equals_plain_peft_and_resumes_exactly(
+    method: str, causal: bool, models: dict[str, Path], tmp_path: Path
+) -> None:
     model, objective = (models["llama"], TinyCausal()) if causal else (models["bert"], TinyClassification())
     task = task_of(method)
     context = context_of(model, objective, tmp_path)
@@ -67,11 +89,12 @@ def test_method_equals_plain_peft_and_resumes_exactly(method: str, models: dict[
     assert saved.keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(saved[name], tensor.detach(), atol=1e-6, rtol=1e-4)
-    if METHODS[method].merges:
-        assert_merges(plain, tmp_path / "merged")
     measured = engine.measure(adapter, task, "validation")  # loaded by PeftModel.from_pretrained
     assert measured.metrics["loss"] == pytest.approx(whole[-1].metrics["val/loss"], abs=1e-6)
     engine.close()
+    assert_predicts(adapter, model, objective, plain)
+    if METHODS[method].merges:
+        assert_merges(plain, tmp_path / "merged")
     shutil.rmtree(tmp_path / str(whole[-1].checkpoint))  # killed after its first report
     again = SoloEngine(context_of(model, objective, tmp_path))
     assert learned(reports(again, task)[-1]) == learned(whole[-1])
@@ -106,6 +129,83 @@ def test_adalora_resumes_exactly_in_each_phase(models: dict[str, Path], tmp_path
     assert ranks[-1] <= 4 * len(patterns[0])  # rank
 
 
+@pytest.mark.parametrize(
+    ("write", "objective", "settings", "message"),
+    [
+        (tiny_llama, TinyCausal(), {"method": "head"}, "this task has no head of its own"),
+        (tiny_bert, TinyClassification(), task_of("trainable_tokens").settings.to_json(), "it trains no head"),
+        (bert_without_pooler, TinyClassification(), {"method": "p_tuning"}, r"bert\.pooler\.dense has no weights"),
+        (tiny_t5, TinySeq2Seq(), {"method": "prefix_tuning"}, "virtual tokens fit text classifiers and causal"),
+        (tiny_gpt2, TinyCausal(), {"method": "hra"}, r"adapter\.method: method hra .*Conv1D .*possible: method lora"),
+        (tiny_bert, TinyClassification(), {"method": "c3a"}, "method c3a .*the block size is 256"),
+        (
+            tiny_bert,
+            TinyClassification(),
+            {"method": "adalora", "rank": 8, "options.init_r": 8},
+            "init_r: more than rank=8 is needed, got 8",
+        ),
+        (
+            tiny_bert,
+            TinyClassification(),
+            {"method": "adalora", "options.tinit": 2, "options.tfinal": 2},
+            r"tinit \+ tfinal: less than the trial's 3 optimizer steps is needed, got 4",
+        ),
+        (
+            tiny_bert,
+            TinyClassification(),
+            {"method": "prompt_tuning", "max_length": 120},
+            r"data\.max_length: at most 108 tokens fit beside the 20 virtual tokens of prompt_tuning \(128 positions\)",
+        ),
+    ],
+)
+def test_unsuitable_method_is_refused_before_first_trial(
+    write: Callable[[Path], Path],
+    objective: Objective,
+    settings: Mapping[str, ParamValue],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    context = context_of(write(tmp_path / "model"), objective, tmp_path)
+    largest = {"batch_size": BATCH, "max_length": settings.get("max_length", 32)}
+    tried = {"target_modules": "all-linear", **{name: settings[name] for name in settings if name != "max_length"}}
+    plan = replace(context.plan, tried=(tried,), largest=largest, report_points=(24,))
+    with pytest.raises(UserError, match=message):
+        check_adapters(plan, objective)
+
+
+def assert_predicts(adapter: Path, model: Path, objective: Objective, plain: PeftModel) -> None:
+    """Assert that the logged model's runner has the predictions of plain peft."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.save_pretrained(adapter)
+    card = AdapterCard(
+        base=Source(origin=Origin.LOCAL, name=str(model)),
+        base_path=str(model),
+        head=objective.head,
+        labels=tuple(objective.labels),
+        max_length=32,
+        objective="tiny",
+        sweep="tiny#1",
+        sweep_key="",
+        trial=0,
+        samples=8,
+        measured_at=0.0,
+    )
+    (adapter / "loratory.json").write_text(json.dumps(card.to_json()))
+    export_folder(adapter, card, adapter.with_name("export"))
+    runner = AdapterRunner(adapter)
+    encoded = tokenizer("a good film", return_tensors="pt")
+    with torch.no_grad():
+        expected, found = (each(**encoded).logits for each in (plain, runner.model))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    if objective.labels:
+        [probabilities] = runner.probabilities(["a good film"])
+        assert probabilities == pytest.approx(expected.softmax(-1)[0].tolist(), abs=1e-5)
+    else:
+        tokens = runner.model.generate(**encoded, max_new_tokens=1, do_sample=False)
+        assert int(tokens[0, -1]) == int(expected[0, -1].argmax())
+        assert runner.generate(["a good film"], max_new_tokens=4)
+
+
 def assert_merges(model: PeftModel, folder: Path) -> None:
     """Assert that plain transformers load a merged model with the same logits."""
     ids = torch.arange(5, 25)[None]
@@ -120,12 +220,6 @@ def assert_merges(model: PeftModel, folder: Path) -> None:
 def assert_equal(tensors: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> None:
     assert tensors.keys() == others.keys()
     assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
-
-
-def task_of(method: str, **settings: ParamValue) -> TrialTask:
-    given = {f"options.{name}": value for name, value in SMALL.get(method, {}).items()}
-    chosen = {"method": method, "rank": 4, "learning_rate": 0.02, "batch_size": BATCH, "max_length": 32, **given}
-    return TrialTask(number=0, settings=TrialSettings.from_params(chosen | settings), seed=SEED)
 
 
 def context_of(model: Path, objective: Objective, folder: Path, points: tuple[int, ...] = POINTS) -> EngineContext:
@@ -171,7 +265,10 @@ def plain_training(
     for update, indices in enumerate(order, 1):
         batch = objective.collate([rows[index] for index in indices], tokenizer)
         inputs = {name: value for name, value in batch.items() if name in {"input_ids", "attention_mask"}}
-        sums, units = objective.losses(peft_model(**inputs).logits, batch, 0.0)
+        logits = peft_model(**inputs).logits
+        if logits.dim() == 3:
+            logits = logits[:, -batch["input_ids"].shape[1] :]  # without virtual tokens
+        sums, units = objective.losses(logits, batch, 0.0)
         (sums.sum() / units.sum() + orthogonality(peft_model)).backward()
         torch.nn.utils.clip_grad_norm_(peft_model.parameters(), 1.0)
         adamw.step()

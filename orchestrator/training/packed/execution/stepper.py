@@ -11,7 +11,8 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.core.row_measures import Measurement
 from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import NOTHING, collated, make_batches, measure_models
-from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.class_weights import training_losses
+from orchestrator.objective.protocol import Example, LossOfSettings, Objective, objective_of
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_tokens
 from orchestrator.training.packed.layout.blocks import Block, batch_layout
@@ -51,7 +52,7 @@ class _Batch:
 
     Attributes:
         trials: with rows in the batch.
-        counts: rows by trial.
+        counts: rows of ``inputs`` by trial.
         inputs: collated rows, on the host.
         tokens: tokens by trial, padded to the trial's own longest row.
     """
@@ -162,10 +163,13 @@ class Stepper:
 
     def _collate(self, trials: Sequence[SlotTrial]) -> _Batch:
         batches = [trial.next_batch() for trial in trials]
+        examples = [row for rows in batches for row in rows]
+        inputs = self._objective.collate(examples, self._tokenizer)
+        sequences = inputs["input_ids"].shape[0] // len(examples)  # of a row: 2 for a pair of answers
         return _Batch(
             trials=trials,
-            counts=[len(rows) for rows in batches],
-            inputs=self._objective.collate([row for rows in batches for row in rows], self._tokenizer),
+            counts=[len(rows) * sequences for rows in batches],
+            inputs=inputs,
             tokens=[padded_tokens(rows) for rows in batches],
         )
 
@@ -179,7 +183,7 @@ class Stepper:
             return {}
         parameters, updates = self._pack.parameters, [trial.current_update() for trial in completing]
         sums_U2 = torch.stack([self._sums.pop(trial.slot) for trial in completing])
-        units_U = sums_U2[:, 1].clamp(min=1.0)
+        units_U = torch.where(sums_U2[:, 1] > 0, sums_U2[:, 1], 1.0)
         norms_U = gradient_norms(parameters, updates)
         statistics = torch.stack([sums_U2[:, 0] / units_U, norms_U / units_U, units_U], dim=1).tolist()
         diverged, finite_updates, scales = {}, list[SlotUpdate](), list[float]()
@@ -208,9 +212,10 @@ class Stepper:
         )
         masks = create_masks({trial.slot: trial.random for trial in trials}, pack.device)
         logits = pack.logits(batch, layout, masks)
-        smoothings = {trial.task.settings.label_smoothing for trial in trials}
-        if len(smoothings) == 1 and not logits.by_token and pack.device != "cpu":  # the losses of all rows at once
-            gradient, loss_B, units_B = self._loss(logits.all_slots.detach(), batch, smoothings.pop())
+        losses = {(trial.task.settings.label_smoothing, trial.update_plan.class_weights) for trial in trials}
+        same_loss = len(losses) == 1 and not isinstance(self._objective, LossOfSettings)
+        if same_loss and not logits.by_token and pack.device != "cpu":  # the losses of all rows at once
+            gradient, loss_B, units_B = self._loss(logits.all_slots.detach(), batch, trials[0])
             sums_G2 = layout.rows_by_block.pad(torch.stack([loss_B, units_B], dim=1), fill=0.0).sum(1)
         else:
             # Trial by trial: the float32 logits of a language-model head for all slots can exceed the model's size.
@@ -218,7 +223,7 @@ class Stepper:
             blocks = zip(trials, layout.blocks, logits.by_slot(), logits.split(gradient), strict=True)
             for trial, block, slot_logits, slot_gradient in blocks:
                 inputs = _block_inputs(batch, block, slot_logits)
-                computed, loss_B, units_B = self._loss(slot_logits, inputs, trial.task.settings.label_smoothing)
+                computed, loss_B, units_B = self._loss(slot_logits, inputs, trial)
                 slot_gradient.copy_(computed)
                 sums.append(torch.stack([loss_B.sum(), units_B.sum()]))
             sums_G2 = torch.stack(sums)
@@ -227,11 +232,12 @@ class Stepper:
         torch.autograd.backward(logits.all_slots, gradient)
 
     def _loss(
-        self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], smoothing: float
+        self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], trial: SlotTrial
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the gradient of the summed loss, ``loss_B`` and ``units_B``."""
-        leaf = logits.requires_grad_()
-        loss_B, units_B = self._objective.losses(leaf, batch, smoothing)
+        """Return the gradient of a trial's summed loss, ``loss_B`` and ``units_B``."""
+        leaf, settings = logits.requires_grad_(), trial.task.settings
+        objective, weights = objective_of(self._objective, settings), trial.update_plan.class_weights
+        loss_B, units_B = training_losses(objective, leaf, batch, settings.label_smoothing, weights)
         if not loss_B.requires_grad:  # an objective may return plain zeros for rows without units
             return torch.zeros_like(leaf), loss_B, units_B
         [gradient] = torch.autograd.grad(loss_B.sum(), leaf)
@@ -241,6 +247,8 @@ class Stepper:
         """Return the measurement of each trial's adapter on the same rows; one forward computes all trials."""
         pack = self._pack
         slots = sorted(trial.slot for trial in trials)
+        settings = {trial.slot: trial.task.settings for trial in trials}
+        objectives = [objective_of(self._objective, settings[slot]) for slot in slots]
         pack.set_training(training=False)
 
         def logits_of(batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -253,7 +261,7 @@ class Stepper:
         max_tokens = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(trials))
         parts = make_batches(examples, max_tokens)
         batch_of = collated(self._objective, examples, self._tokenizer, pack.device)
-        measured = measure_models(logits_of, batch_of, self._objective, examples, parts, self._crew)
+        measured = measure_models(logits_of, batch_of, objectives, examples, parts, self._crew)
         by_slot = dict(zip(slots, measured or [NOTHING] * len(slots), strict=True))
         return [by_slot[trial.slot] for trial in trials]
 

@@ -18,6 +18,7 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.evaluation.row_independence import find_stateful_module
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.sequences import separate
 from orchestrator.training.model.base_model import load_base
 from orchestrator.training.model.trial_weights import widen
 from orchestrator.training.packed.errors import CannotPackError
@@ -77,8 +78,9 @@ def _positions(source: Source) -> int | None:
 
 
 def _chosen(rows: Sequence[Example], length: int) -> list[Example]:
-    """Return four rows from short to long; the last is extended to ``length`` tokens."""
-    rows = sorted(rows[:64], key=lambda row: len(row["input_ids"]))
+    """Return four sequences of rows from short to long; the last is extended to ``length`` tokens."""
+    sequences = [sequence for row in rows[:64] for sequence in separate(row)]
+    rows = sorted(sequences, key=lambda row: len(row["input_ids"]))
     chosen = [rows[at * (len(rows) - 1) // 3] for at in range(4)]
     return [*chosen[:3], _stretched(chosen[3], length)]
 

@@ -1,0 +1,208 @@
+"""Answers to questions on news: trials of this project beside plain transformers and peft, on the same rows.
+
+``python -m benchmarks.extractive_qa [--seeds 3]`` needs the file of ``docs/examples/news_questions.py``. The plain side
+is transformers' recipe for SQuAD 2.0: its own encoding, ``Trainer``, and the best span against no answer. Both sides
+have the same rows, configuration and number of updates; a seed gives other heads, adapters and orders of the rows.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import datasets
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from objectives.extractive_qa import OBJECTIVE
+from orchestrator.assets.models import resolve_model
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import TrialTask
+from orchestrator.evaluation.extractive_qa.squad import exact_match, f1
+from orchestrator.training.context import EngineContext
+from orchestrator.training.mixed import MixedEngine
+
+ROWS = Path("docs/examples/news_questions.jsonl")
+MODEL = Source(origin=Origin.PACKAGED, name="minilm")
+LENGTH, BATCH, RATE, RANK, MOST = 128, 16, 2e-3, 16, 30
+
+
+def data_plan(rows: int) -> DataPlan:
+    """Return the plan of the rows: a part of the articles for each split."""
+    source = Source(origin=Origin.LOCAL, name=str(ROWS))
+    return DataPlan(source=source, columns={"group": "article"}, train=rows, validation=100, test=400, train_eval=50)
+
+
+def ours(plan: DataPlan, epochs: int, seeds: int) -> Iterator[tuple[float, float]]:
+    """Train the seeds as one pack; yield exact match and F1 of each on the test rows, at the threshold 0."""
+    samples = (plan.train or 0) * epochs
+    with tempfile.TemporaryDirectory() as folder:
+        engine_plan = EnginePlan(
+            objective="extractive_qa",
+            model=MODEL,
+            data=plan,
+            report_points=(samples,),
+            rows_per_epoch=plan.train or 0,
+            sweep_dir=folder,
+            metric="val/f1",
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            threads=torch.get_num_threads(),
+        )
+        settings = TrialSettings.from_params(
+            {
+                "learning_rate": RATE,
+                "rank": RANK,
+                "alpha": 32,
+                "batch_size": BATCH,
+                "max_length": LENGTH,
+                "epochs": epochs,
+            }
+        )
+        tasks = [TrialTask(number=seed, settings=settings, seed=seed) for seed in range(seeds)]
+        with closing(MixedEngine(EngineContext(engine_plan, OBJECTIVE))) as engine:
+            engine.capacity(seeds, measure=False)
+            wanted = {engine.start(task): samples for task in tasks}
+            reports: list[Any] = []
+            while len(reports) < seeds:
+                found = engine.step(dict.fromkeys(wanted, samples))
+                reports += found.values()
+                wanted = {run: samples for run in wanted if run not in found}
+            by_trial = {report.trial: report for report in reports}
+            for task in tasks:
+                metrics = engine.measure(Path(folder) / by_trial[task.number].checkpoint, task, "test").metrics
+                yield metrics["exact_match"], metrics["f1"]
+
+
+def plain(rows: dict[str, datasets.Dataset], epochs: int, seed: int) -> tuple[float, float]:
+    """Train one seed with plain libraries; return exact match and F1 on the test rows."""
+    set_seed(seed)
+    folder = resolve_model(MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = LoraConfig(
+        task_type="QUESTION_ANS",
+        r=RANK,
+        lora_alpha=32,
+        target_modules=["query", "key", "value", "dense"],
+        modules_to_save=["qa_outputs"],
+    )
+    model: Any = get_peft_model(AutoModelForQuestionAnswering.from_pretrained(folder), config)
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=BATCH,
+            learning_rate=RATE,
+            seed=seed,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+        )
+        encoded = [*_encoded(rows["train"], tokenizer)]
+        features = [{name: value for name, value in one.items() if name not in {"row", "offsets"}} for one in encoded]
+        Trainer(model=model, args=arguments, train_dataset=datasets.Dataset.from_list(features)).train()
+    answers = _answers(model.eval(), rows["test"], [*_encoded(rows["test"], tokenizer)])
+    true = [answers["text"] for answers in rows["test"]["answers"][:]]
+    pairs = [*zip(answers, true, strict=True)]
+    return mean(exact_match(*pair) for pair in pairs), mean(f1(*pair) for pair in pairs)
+
+
+def _encoded(rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
+    """Yield features as in transformers' example: padded windows with the positions of the answer, CLS without one."""
+    found: Any = tokenizer(
+        rows["text"][:],
+        rows["text_pair"][:],
+        truncation="only_second",
+        max_length=LENGTH,
+        stride=LENGTH // 4,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        padding="max_length",
+    )
+    for window, row in enumerate(found["overflow_to_sample_mapping"]):
+        parts, offsets = found.sequence_ids(window), found["offset_mapping"][window]
+        context = [place for place, part in enumerate(parts) if part == 1]
+        answers = rows[row]["answers"]
+        start = end = 0
+        if answers["text"]:
+            first, last = answers["answer_start"][0], answers["answer_start"][0] + len(answers["text"][0])
+            if offsets[context[0]][0] <= first and offsets[context[-1]][1] >= last:
+                start = max(place for place in context if offsets[place][0] <= first)
+                end = min(place for place in context if offsets[place][1] >= last)
+        yield {
+            **{name: found[name][window] for name in ("input_ids", "attention_mask", "token_type_ids")},
+            "start_positions": start,
+            "end_positions": end,
+            "row": row,
+            "offsets": [offsets[place] if parts[place] == 1 else None for place in range(len(parts))],
+        }
+
+
+def _answers(model: PreTrainedModel, rows: datasets.Dataset, windows: list[dict[str, Any]]) -> list[str]:
+    best: dict[int, tuple[float, str]] = {}
+    absent: dict[int, float] = {}
+    for at in range(0, len(windows), 32):
+        some = windows[at : at + 32]
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        with torch.no_grad():
+            out = model(**{name: torch.tensor([one[name] for one in some], device=model.device) for name in names})
+        for window, starts, ends in zip(some, out.start_logits.tolist(), out.end_logits.tolist(), strict=True):
+            row, offsets = window["row"], window["offsets"]
+            absent[row] = min(absent.get(row, 1e9), starts[0] + ends[0])
+            for first, opening in enumerate(offsets):
+                for last in range(first, min(first + MOST, len(offsets))):
+                    closing_ = offsets[last]
+                    score = starts[first] + ends[last]
+                    if opening and closing_ and score > best.get(row, (-1e9, ""))[0]:
+                        best[row] = score, rows[row]["text_pair"][opening[0] : closing_[1]]
+    return ["" if absent[row] > best[row][0] else best[row][1] for row in range(len(rows))]
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=800)
+    parser.add_argument("--epochs", type=int, default=2)
+    given = parser.parse_args()
+    plan = data_plan(given.rows)
+    splits = OBJECTIVE.splits(plan)
+    baseline = OBJECTIVE.baseline(splits)
+    print(f"{given.rows} training rows, {len(splits.test)} test rows, {given.epochs} epochs")
+    print(f"baseline: exact match {baseline['test/exact_match']:.3f}, F1 {baseline['test/f1']:.3f}", flush=True)
+    began = time.perf_counter()
+    packed = [*ours(plan, given.epochs, given.seeds)]
+    show("packed", packed, time.perf_counter() - began)
+    began = time.perf_counter()
+    show(
+        "plain",
+        [plain(splits.by_name(), given.epochs, seed) for seed in range(given.seeds)],
+        time.perf_counter() - began,
+    )
+
+
+def show(name: str, found: list[tuple[float, float]], seconds: float) -> None:
+    """Print one line: the mean and the standard deviation over the seeds."""
+    columns = zip(("exact match", "F1"), zip(*found, strict=True), strict=True)
+    text = ", ".join(
+        f"{metric} {mean(values):.3f} (seeds: {' '.join(f'{one:.3f}' for one in values)})" for metric, values in columns
+    )
+    print(f"{name}: {text}; {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

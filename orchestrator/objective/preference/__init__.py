@@ -1,0 +1,1 @@
+"""Preference tuning: pairs of answers to one prompt, the first one preferred."""
