@@ -262,6 +262,23 @@ def test_packed_sweep_mixes_methods(tmp_path: Path) -> None:
     assert "test/accuracy" in stored.candidates().choose().card.metrics
 
 
+def test_sweep_searches_options_of_methods(tmp_path: Path) -> None:
+    options = (
+        "search.space.method={choices: [lora, oft, prompt_tuning]}",
+        "search.space.options.oft_block_size={choices: [4, 8], when: {method: oft}}",
+        "search.space.options.num_virtual_tokens={low: 2, high: 4, when: {method: prompt_tuning}}",
+        "search.start=[{method: oft, options.oft_block_size: 4}, {method: prompt_tuning}]",
+    )
+    done = run(tiny_sweep(tmp_path), *options, "resources.engine=packed")
+    assert done.finished
+    oft, prompt = done.records
+    assert oft.settings.options == {"oft_block_size": 4}
+    assert prompt.settings.options.keys() == {"num_virtual_tokens"}
+    assert [record.state for record in done.records] == [TrialState.COMPLETE] * 2
+    assert run(tiny_sweep(tmp_path), *options, "resources.engine=packed").records == done.records  # from the ledger
+    assert "test/accuracy" in stored_sweep("tiny").candidates().choose().card.metrics
+
+
 @needs.bitsandbytes
 def test_quantisation_reaches_the_model_card(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)

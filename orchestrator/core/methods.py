@@ -145,6 +145,18 @@ _ADALORA_OPTIONS = frozenset({
     "layers_to_transform", "layers_pattern",
 })  # fmt: skip
 """The other fields are LoRA's, and AdaLoRA ignores or refuses them."""
+_LORA_OPTIONS = frozenset({
+    "rank_pattern", "alpha_pattern", "bias", "layers_to_transform", "layers_pattern", "exclude_modules",
+    "target_parameters", "trainable_token_indices", "ensure_weight_tying",
+})  # fmt: skip
+"""The other fields are settings, or belong to variants that are not offered."""
+LORA_OPTIONS_OF_SOLO: Mapping[str, str] = {
+    "bias": "it trains biases of the base model, and the trials of a pack share them",
+    "trainable_token_indices": "it trains rows of the embedding, and the trials of a pack share them",
+    "target_parameters": "peft adapts its parameters, and a pack adapts only layers",
+    "ensure_weight_tying": "it ties trained weights, and a pack keeps each weight by itself",
+}
+"""Options of LoRA trained by the solo engine, and the reason; a value equal to peft's default counts as absent."""
 _ADAMSS_OPTIONS = frozenset({
     "r", "num_subspaces", "subspace_rank", "init_weights", "layers_to_transform", "layers_pattern",
     "use_dynamic_rank", "svd_threshold", "random_seed",
@@ -182,6 +194,7 @@ def _method(name: str, settings: frozenset[str], *, only: frozenset[str] | None 
         for key, value in row["options"].items()
         if key not in OWNED and key not in fields.values() and (only is None or key in only)
     }
+    options |= rest.pop("added", {})
     limits: dict[str, Any] = {"over_4_bits": False, "merges": True, "is_prompt": False, "needed": ()}
     limits |= {"decays": True, "with_deepspeed": False, "adapts_layers": True} | rest
     return Method(
@@ -208,7 +221,8 @@ METHODS: Mapping[str, Method] = {
         LORA,
         settings=frozenset({"rank", "alpha", "rslora", "dora", "dropout", "init", "lora_plus_ratio"}),
         fields={"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout"},
-        only=_NONE,
+        only=_LORA_OPTIONS,
+        added={"modules_to_save": Option(kinds=("list",), choices=(), default=None)},
         over_4_bits=True,
         with_deepspeed=True,
     ),

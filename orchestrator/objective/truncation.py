@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Source
 from orchestrator.core.errors import AssetError, LoratoryError, first_line
-from orchestrator.objective.chat import ChatCompletion
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
 from orchestrator.objective.sequences import LENGTHS, longest
@@ -111,7 +110,7 @@ def tokenizer_of(model: Source, head: Head) -> "PreTrainedTokenizerBase":
 
 def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:
     """Return the number of rows known to exceed the limit, and the indices of the rows to tokenise."""
-    if not _is_base(objective) or isinstance(objective, ChatCompletion):  # templates add text of any length
+    if not _is_base(objective) or hasattr(objective, "chat_template"):  # templates add text of any length
         return 0, [*range(len(rows))]
     names = [
         "text",
@@ -149,7 +148,7 @@ def _count(
     rows = _evenly(rows, sample_size)
     objective.encode(rows.select([0]), tokenizer, max_length)  # raises if max_length is too short for the prompt
     # A limit of one token more is not enough for conversations: they lose whole turns.
-    limit = _NO_LIMIT if isinstance(objective, ChatCompletion) else max_length + 1
+    limit = _NO_LIMIT if hasattr(objective, "chat_template") else max_length + 1
     examples = objective.encode(rows, tokenizer, limit)
     return round(sum(_length(example) > max_length for example in examples) * count / len(rows))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.goal import names_of
-from orchestrator.core.methods import LORA, OPTIONS, takers
+from orchestrator.core.methods import LORA, METHODS, OPTIONS, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
 from orchestrator.evaluation.forgetting import PREFIX
@@ -21,7 +21,7 @@ _SIZES = ("rank", "batch_size", "max_length", "dropout")
 _TRIED = ("method", "target_modules", "init", "dora", "rslora", "dropout", "rank")
 """Settings for which peft may refuse an adapter."""
 _KINDS = ("method", "target_modules", "init", "dora")
-"""Settings with an effect on packing: they decide whether a trial can be packed."""
+"""Settings with an effect on packing: they decide whether a trial can be packed. So do the options of LoRA."""
 
 
 def plan_engine(
@@ -118,7 +118,8 @@ def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
 
     Settings not used by a trial's method are left out.
     """
-    deciding = [name for name in _KINDS if spec.space.has(name)]
+    options = [f"{OPTIONS}{name}" for name in METHODS[LORA].options]
+    deciding = [name for name in (*_KINDS, *options) if spec.space.has(name)]
     kinds: dict[frozenset[tuple[str, Any]], dict[str, Any]] = {}
     for trial in possible(spec.space, spec.fixed, {"method", *deciding}) if deciding else ():
         kind = {name: trial[name] for name in deciding if trial["method"] in takers(name)}

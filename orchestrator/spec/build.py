@@ -243,7 +243,16 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         repeats=1 if folds is None else folds.repeats,
         equal_folds=folds is not None,
         chat_template=_chat_template(data.chat_template, sources, problems),
+        packing=_packing(file, problems),
     )
+
+
+def _packing(file: SweepFile, problems: Problems) -> bool:
+    """Return ``data.packing``; only the solo engine packs rows."""
+    if file.data.packing and file.resources.engine is not EngineName.SOLO:
+        message = "needs resources: {engine: solo}. The packed engine trains on rows of similar lengths together"
+        problems.add(("data", "packing"), message)
+    return file.data.packing
 
 
 def _chat_template(written: str | None, sources: SourceReader, problems: Problems) -> str | None:

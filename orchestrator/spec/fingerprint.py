@@ -14,7 +14,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
 _SOURCE = frozenset(item.name for item in fields(Source))
-_OPTIONAL = frozenset({"labels", "classes", "chat_template"})
+_OPTIONAL = frozenset({"labels", "classes", "chat_template", "packing"})
 """Keys of the data, absent if they have no value."""
 _SECTIONS = {
     "epochs": "training.epochs",

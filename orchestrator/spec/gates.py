@@ -39,7 +39,7 @@ class GatesSection(Section):
     seed_sd: Bound | None = Field(
         default=None,
         description="standard deviation of the test metric between seeds, part of the test; if absent, "
-        "0.2 / sqrt(training rows), from 0.005 to 0.05, for an accuracy and 0 for other metrics",
+        "0.25 / sqrt(training rows), from 0.005 to 0.05, for an accuracy and 0 for other metrics",
     )
     slice_drop: Bound | None = Field(
         default=0.05, description="largest drop of accuracy below the version in use on a slice of the test rows"

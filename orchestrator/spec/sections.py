@@ -102,10 +102,8 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
-    chat_template: Address | None = Field(
-        default=None,
-        description="file with a chat template in Jinja, for objective: chat; the tokenizer's own template if absent",
-    )
+    chat_template: Address | None = Field(default=None, description="file in Jinja; the tokenizer's template if absent")
+    packing: bool = Field(default=False, description="solo engine: micro-batches are packed, rows attend to themselves")
     general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "

@@ -7,6 +7,7 @@ The path of the base model is in ``loratory.json``; the caller can give another 
 ``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``, or ``LORATORY_BASE_MODEL``.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -43,12 +44,7 @@ BASE = "LORATORY_BASE_MODEL"
 
 
 class Written(NamedTuple):
-    """A generated answer.
-
-    Attributes:
-        text: without special tokens.
-        cut: whether the limit of tokens ended it, and not the model's end token.
-    """
+    """A generated answer without special tokens, and whether the limit of tokens ended it (``cut``)."""
 
     text: str
     cut: bool
@@ -71,8 +67,7 @@ class AdapterRunner:
         import peft
         import transformers
 
-        self.folder = folder
-        self.card = read_card(folder)
+        self.folder, self.card = folder, read_card(folder)
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
         self.problem: str = self.card.get("problem", SINGLE_LABEL)
         model = load_base(self.card, base, device) if model is None else model
@@ -90,10 +85,8 @@ class AdapterRunner:
 
         if self.card["head"] == "causal_lm":
             return False  # in a causal model no token attends to later tokens
-        limit = self.card["max_length"]
-        rows = [
-            self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in ("a b c", "a b c " * 4)
-        ]
+        texts, side = ["a b c", "a b c " * 4], self.card.get("padding_side", "right")
+        rows = self.tokenizer(texts, truncation=True, max_length=self.card["max_length"])["input_ids"]
         start = {}
         if self.card["head"] == "seq2seq_lm":
             first = getattr(self.model.config, "decoder_start_token_id", None) or 0
@@ -101,11 +94,7 @@ class AdapterRunner:
         logits = []
         with torch.inference_mode():
             for count in (1, 2):
-                padded = self.tokenizer.pad(
-                    {"input_ids": rows[:count]},
-                    padding_side=self.card.get("padding_side", "right"),
-                    return_tensors="pt",
-                )
+                padded = self.tokenizer.pad({"input_ids": rows[:count]}, padding_side=side, return_tensors="pt")
                 decoder = {name: value.repeat(count, 1).to(self.device) for name, value in start.items()}
                 logits.append(self.model(**padded.to(self.device), **decoder).logits[0].float())
         return not bool(torch.allclose(logits[0], logits[1], rtol=1e-3, atol=1e-3 * float(logits[0].abs().max())))
@@ -131,12 +120,8 @@ class AdapterRunner:
     ) -> list[list[float]]:
         """Return the class probabilities of each text, B×C; in regression the predicted numbers.
 
-        The probabilities of several labels per text do not add up to 1.
-
-        Args:
-            texts: the texts.
-            batch_size: texts per batch.
-            pairs: the second text of each row; None: rows have one text.
+        The probabilities of several labels per text do not add up to 1. ``pairs`` has the second text of each row;
+        None: rows have one text.
         """
         import torch
 
@@ -166,13 +151,9 @@ class AdapterRunner:
         return logits_BC.sigmoid() if self.problem == MULTI_LABEL else logits_BC.softmax(dim=-1)
 
     def calibrated(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
-        """Return class probabilities at the adapter's temperature, B×C; the most probable classes stay the same.
+        """Return class probabilities at the adapter's temperature, B×C, from ``rows`` without it, B×C.
 
-        Args:
-            rows: probabilities without a temperature, B×C.
-
-        Raises:
-            MlflowException: the adapter has no temperature.
+        The most probable classes stay the same. Raises MlflowException if the adapter has no temperature.
         """
         temperature = self.card.get("temperature")
         if temperature is None:
@@ -187,16 +168,12 @@ class AdapterRunner:
     def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int | None = None) -> list[Written]:
         """Return the generated answer to each text's prompt, by greedy decoding.
 
-        Args:
-            texts: the texts.
-            batch_size: texts per batch.
-            max_new_tokens: most tokens of an answer; None: the adapter's own limit.
+        It has at most ``max_new_tokens`` tokens; None: the adapter's own limit. A batch has ``batch_size`` texts.
         """
         import torch
 
         answers: list[Written] = []
-        most = max_new_tokens or self.max_new_tokens
-        ends = self._ends()
+        most, ends = max_new_tokens or self.max_new_tokens, self._ends()
         continues_prompt = self.card["head"] == "causal_lm"  # the output of an encoder-decoder has no prompt
         with torch.inference_mode():
             for batch in _batches(texts, 1 if self.one_by_one else batch_size):
@@ -233,17 +210,26 @@ class AdapterRunner:
         return list(dict.fromkeys(token for token in (self.tokenizer.eos_token_id, *known) if token is not None))
 
     def _prompt(self, text: str) -> list[int]:
-        """Return the prompt's tokens as in training: three separately tokenised pieces, the text cut to fit."""
+        """Return the prompt's tokens as in training: three separately tokenised pieces, the text cut to fit.
+
+        A chat model's prompt is the text in its chat template, without a cut; see ``_messages``.
+        """
+        if self.card.get("chat"):
+            return self._chat_prompt(_messages(text))
         before, _, after = self.card["prompt"].partition("{text}")
         whole = self.tokenizer("a", return_special_tokens_mask=True)
         ids, special = whole["input_ids"], whole["special_tokens_mask"]  # with the special tokens around a text
         first, last = ids[: special.index(0)], ids[len(ids) - special[::-1].index(0) :]
-        pieces = [
-            self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
-            for piece in (before, text, after)
-        ]
+        pieces = self.tokenizer([before, text, after], add_special_tokens=False, verbose=False)["input_ids"]
         num_text_tokens = max(1, self.card["max_length"] - sum(map(len, (first, pieces[0], pieces[2], last))))
         return [*first, *pieces[0], *pieces[1][:num_text_tokens], *pieces[2], *last]
+
+    def _chat_prompt(self, messages: list[dict[str, str]]) -> list[int]:
+        text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        if len(ids) > (getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or len(ids)):
+            raise _refusal(f"a conversation of {len(ids):,} tokens is longer than the model's positions")
+        return ids
 
 
 class AdapterModel(PythonModel):
@@ -309,15 +295,10 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu") -> "PreTrainedModel":
-    """Return the base model of an adapter, without the adapter.
+    """Return the base model of an adapter's card, without the adapter.
 
-    Args:
-        card: the adapter's card.
-        base: the base model's folder or hub id; None: as in training.
-        device: the torch device of a quantised base model; others are loaded on the CPU.
-
-    Raises:
-        MlflowException: the base model's folder does not exist.
+    ``base`` is its folder or hub id; None: as in training. ``device`` is the torch device of a quantised base model;
+    others are loaded on the CPU. Raises MlflowException if the folder does not exist.
     """
     import transformers
 
@@ -369,6 +350,15 @@ def _reset_rope(module: "torch.nn.Module", _: object) -> None:
         prefix = name.removesuffix("original_inv_freq")
         module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)
         setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
+
+
+def _messages(text: str) -> list[dict[str, str]]:
+    """Return the messages in a text: a JSON list of ``{"role": …, "content": …}``, or else one turn of the user."""
+    found = None
+    with contextlib.suppress(ValueError):
+        found = json.loads(text) if text.lstrip().startswith("[") else None
+    is_chat = isinstance(found, list) and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in found)
+    return found if found and is_chat else [{"role": "user", "content": text}]
 
 
 def frame_column(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":

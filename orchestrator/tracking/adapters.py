@@ -24,6 +24,7 @@ from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
+from orchestrator.objective.protocol import Head
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.summary import summary
 
@@ -67,6 +68,8 @@ class AdapterCard:
         prompt: the prompt of a language model, with ``{text}`` for the input.
         max_new_tokens: most tokens of an answer unless the caller sets another number; None: the task writes no text,
             or an early version wrote the card.
+        chat: whether the task has conversations, rendered by the tokenizer's chat template.
+        chat_template: the text of the template that replaces the tokenizer's own; None: its own.
         text_column: the text column in the training data.
         pair_column: its column with the second text of each row; None: rows have one text.
         objective: the objective's name.
@@ -102,6 +105,8 @@ class AdapterCard:
     problem: str = "single_label_classification"
     prompt: str = "{text}"
     max_new_tokens: int | None = None
+    chat: bool = False
+    chat_template: str | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Mapping[str, Any] | None = None
@@ -168,7 +173,7 @@ class SweepAdapters:
         sweep_dir: the sweep's folder; checkpoint paths in reports are relative to it.
         metric: decides the best checkpoint of a trial.
         base, base_path, head, labels, problem, objective, prompt, text_column, pair_column: as in ``AdapterCard``.
-        max_new_tokens: as in ``AdapterCard``.
+        max_new_tokens, chat, chat_template: as in ``AdapterCard``.
         label_values, label_counts, function_digest: as in ``AdapterCard``.
         quantisation: quantisation of the base model; None: not quantised.
     """
@@ -183,6 +188,8 @@ class SweepAdapters:
     problem: str = "single_label_classification"
     prompt: str = "{text}"
     max_new_tokens: int | None = None
+    chat: bool = False
+    chat_template: str | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Quantisation | None = None
@@ -217,7 +224,8 @@ class SweepAdapters:
         if best is None:
             raise UserError(f"trial {trial.number} of {sweep.reference} has no value of {self.metric.name}")
         calibration = kept_calibration(self.sweep_dir, trial, self.metric)
-        validation = kept_validation(self.sweep_dir, trial, self.metric)
+        answers = self.head == Head.QUESTION_ANSWERING
+        validation = kept_validation(self.sweep_dir, trial, self.metric) if answers else None
         return AdapterCard(
             base=self.base,
             base_path=self.base_path,
@@ -226,6 +234,8 @@ class SweepAdapters:
             problem=self.problem,
             prompt=self.prompt,
             max_new_tokens=self.max_new_tokens,
+            chat=self.chat,
+            chat_template=self.chat_template,
             text_column=self.text_column,
             pair_column=self.pair_column,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),

@@ -10,6 +10,7 @@ from orchestrator.core.data import Origin
 from orchestrator.core.problem import Problem
 from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
 from orchestrator.tracking.entity_card import ENTITIES, entity_limits, entity_task, types_of
+from orchestrator.tracking.writer_card import input_limit, writer_code, writer_task
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapters import AdapterCard
@@ -47,19 +48,6 @@ model = {auto}.from_pretrained(
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 model.config.pad_token_id = tokenizer.pad_token_id  # as in training
 model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
-"""
-
-WRITER = """\
-from peft import PeftModel
-from transformers import {imports}
-
-{base}
-model = {auto}.from_pretrained({arguments})
-tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
-model.config.pad_token_id = tokenizer.pad_token_id  # as in training
-model.generation_config = model.generation_config.from_pretrained("THIS FOLDER")  # with the learned end token
-model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
-prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
 
 WRITERS = {
@@ -144,7 +132,7 @@ def task(card: "AdapterCard") -> str:
         return f"It gives {text} any number of labels, also none: {', '.join(f'`{label}`' for label in card.labels)}."
     if card.labels:
         return f"It classifies {text} as {_either([f'`{label}`' for label in card.labels])}."
-    return f"It writes a text after the prompt {f'`{card.prompt}`' if '`' not in card.prompt else repr(card.prompt)}."
+    return writer_task(card)
 
 
 def _either(words: Sequence[str]) -> str:
@@ -184,7 +172,7 @@ def _limits(card: "AdapterCard") -> str:
     if card.is_function:
         return "- The function read its data itself, so no rows and no licences are recorded here."
     text = "text" if card.pair_column is None else "pair of texts"
-    lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
+    lines = [input_limit(card)]
     if card.head == ANSWERS:
         lines = answer_limits(card)
     elif card.head == ENTITIES:
@@ -256,7 +244,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
         arguments += ', dtype="float32", quantization_config=quantisation'
         names.append("BitsAndBytesConfig")
-    template = CODE if card.head == ANSWERS else CLASSIFIER if card.labels else WRITER
+    template = CODE if card.head == ANSWERS else CLASSIFIER if card.labels else writer_code(card)
     return imports + template.format(
         base=base,
         arguments=arguments,

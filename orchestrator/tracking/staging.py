@@ -15,6 +15,8 @@ from orchestrator.tracking.function_card import function_card
 from orchestrator.tracking.model_card import model_card
 from orchestrator.tracking.tokenizer_files import TOKENIZER_CONFIG, stage_tokenizer
 
+TEMPLATE = "chat_template.jinja"
+"""The file of a chat template beside a tokenizer, as transformers names it."""
 FUNCTION_FILE = "loratory_function.py"
 """The function's file in a staged checkpoint; ``function_model.py`` reads it."""
 
@@ -58,4 +60,22 @@ def _tokenizer_of(card: AdapterCard, target: Path) -> str:
         return read_card(target).padding_side if (target / CARD).is_file() else card.padding_side
     classifies = bool(card.labels)
     side = stage_tokenizer(card.base_path, card.base.revision, target, classifies=classifies)
+    if card.chat:
+        _stage_template(card, target)
     return side if classifies else card.padding_side
+
+
+def _stage_template(card: AdapterCard, target: Path) -> None:
+    """Write the given chat template, and add the token that ends an assistant's turn to the end tokens."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    from orchestrator.objective.chat import Renderer
+
+    if card.chat_template is not None:
+        (target / TEMPLATE).write_text(card.chat_template, encoding="utf-8")
+    end = Renderer.create(AutoTokenizer.from_pretrained(target)).end
+    config = GenerationConfig.from_pretrained(target)
+    known = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    if end not in known:
+        config.eos_token_id = [end, *(token for token in known if token is not None)]
+        config.save_pretrained(target)

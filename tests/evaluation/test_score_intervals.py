@@ -98,7 +98,7 @@ def test_ties_need_the_same_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("training_rows", "sd"), [(None, 0.005), (15_000, 0.005), (400, 0.01), (200, 0.0141), (8, 0.05)]
+    ("training_rows", "sd"), [(None, 0.005), (15_000, 0.005), (400, 0.0125), (200, 0.0177), (8, 0.05)]
 )
 def test_seed_noise_follows_training_rows(training_rows: int | None, sd: float) -> None:
     assert assumed_seed_sd(training_rows) == pytest.approx(sd, abs=5e-5)

@@ -42,8 +42,10 @@ def test_shipped_objectives_are_complete() -> None:
         "headline",
         "headline_seq2seq",
         "multi_label",
+        "preference",
         "regression",
         "sentiment",
+        "short_headline",
         "topic",
     )
     for name in objective_names():

@@ -9,11 +9,14 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from objectives import chat_preference
 from objectives.preference import OBJECTIVE
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.preference import PreferenceLossName
+from orchestrator.objective.loading import load_objective
+from orchestrator.objective.preference.chat import ChatPreferencePairs
 from orchestrator.objective.preference.columns import EQUAL, NO_ANSWER, read_pairs
 from orchestrator.objective.preference.losses import Answers, PreferenceLoss
 from orchestrator.objective.sequences import separate
@@ -129,3 +132,44 @@ def test_answers_share_one_truncated_prompt(tokenizer: PreTrainedTokenizerBase, 
     batch = OBJECTIVE.collate([example], tokenizer)
     assert batch["input_ids"].shape == (2, 12)
     assert batch["attention_mask"].sum(1).tolist() == [len(chosen["input_ids"]), 12]
+
+
+def test_conversations_are_rendered_once_per_answer(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text(
+        "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant' }}{% endif %}"
+    )
+    question, answers = {"role": "user", "content": "film"}, ("good", "bad and sad")
+    told = [{"role": "assistant", "content": text} for text in answers]
+    file = tmp_path / "chat.jsonl"
+    objective = load_objective("chat_preference", (), template.read_text())
+    assert isinstance(objective, ChatPreferencePairs)
+    rows = [
+        {"prompt": [question], "chosen": told[:1], "rejected": told[1:]},
+        {"chosen": [question, told[0]], "rejected": [question, told[1]]},
+        {"prompt": "film", "chosen": "good", "rejected": "bad and sad"},
+    ]
+    encoded = []
+    for row in rows:
+        file.write_text(json.dumps(row))
+        read = objective.read_pairs(Source(origin=Origin.LOCAL, name=str(file)), {}, Counter())
+        encoded += objective.encode(read, tokenizer, 32)
+    assert encoded[0] == encoded[1] == encoded[2]
+    whole = [[question, each] for each in told]
+    for side, messages in zip(separate(encoded[0]), whole, strict=True):
+        text = tokenizer.apply_chat_template(messages, chat_template=template.read_text(), tokenize=False)
+        assert side["input_ids"] == tokenizer(text, add_special_tokens=False)["input_ids"]
+        learnt = [token for token, label in zip(side["input_ids"], side["labels"], strict=True) if label != -100]
+        assert (
+            learnt
+            == tokenizer(f" {messages[1]['content']}{tokenizer.eos_token}", add_special_tokens=False)["input_ids"]
+        )
+
+
+def test_conversation_without_common_prompt_is_refused(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    file = tmp_path / "chat.jsonl"
+    file.write_text(json.dumps({"chosen": turns, "rejected": turns[1:]}))
+    with pytest.raises(DataError, match="row 1: no prompt"):
+        chat_preference.OBJECTIVE.read_pairs(Source(origin=Origin.LOCAL, name=str(file)), {}, Counter())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from objectives import (
+    chat_preference,
     classification,
     headline,
     headline_seq2seq,
@@ -22,6 +23,7 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.objective.splits import normalised
 
 SHIPPED: tuple[Objective, ...] = (
+    chat_preference.OBJECTIVE,
     classification.OBJECTIVE,
     headline.OBJECTIVE,
     headline_seq2seq.OBJECTIVE,

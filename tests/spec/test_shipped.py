@@ -24,7 +24,7 @@ HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklear
 
 def test_number_of_shipped_sweeps() -> None:
     assert len(SWEEPS) == 5
-    assert len(DOCUMENTED) == 3
+    assert len(DOCUMENTED) == 5
 
 
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)

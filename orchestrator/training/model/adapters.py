@@ -16,6 +16,7 @@ from orchestrator.core.methods import ADALORA, LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.lora_options import require_effect
 from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.model.quiet import quiet_libraries
 from orchestrator.training.model.starts import StartRows, attach_gradients, start_eva
@@ -91,6 +92,7 @@ def adapt(
     _require_layers(model)
     if settings.method == LORA:
         _require_linear(model, settings.init)
+        require_effect(model, settings)
         if settings.init == "eva" and start is not None:
             with quiet_libraries():
                 start_eva(model, start)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import ADALORA, HEAD, METHODS, VIRTUAL_TOKENS
+from orchestrator.core.methods import ADALORA, HEAD, LORA, METHODS, VIRTUAL_TOKENS
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.heads import modules_to_save
+from orchestrator.training.model.lora_options import lora_options
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -48,6 +49,8 @@ def peft_config(base: Base, settings: TrialSettings, head: Head, *, updates: int
         "revision": base.revision,
         **_options(settings),
     }
+    if settings.method == LORA:
+        return _lora(base, settings, common, full)
     if settings.method == ADALORA:
         return _adalora(base, settings, common, updates)
     return _METHODS.get(settings.method, _other)(base, settings, common)
@@ -213,14 +216,17 @@ def _linear(base: Base) -> list[str]:
     return [name for name, module in base.model.named_modules() if isinstance(module, Linear | Conv1D)]
 
 
-def _lora(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+def _lora(base: Base, settings: TrialSettings, common: dict[str, Any], full: list[str]) -> "PeftConfig":
     from peft import EvaConfig, LoraConfig
     from peft.tuners.lora import LoraGAConfig
 
     alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
     init: Any = True if settings.init == "default" else settings.init
+    if settings.options.get("layers_to_transform") is not None and common["target_modules"] == _ALL_LINEAR:
+        # peft combines layer numbers with names only; layers outside the numbered ones get no adapter.
+        common = common | {"target_modules": sorted({name.rpartition(".")[2] for name in _linear(base)})}
     return LoraConfig(
-        **common,
+        **common | lora_options(base, _options(settings), full),
         r=settings.rank,
         lora_alpha=alpha,
         lora_dropout=settings.dropout,
@@ -229,7 +235,6 @@ def _lora(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConf
         init_lora_weights=init,
         eva_config=EvaConfig() if init == "eva" else None,
         lora_ga_config=LoraGAConfig() if init == "lora_ga" else None,
-        exclude_modules=common["modules_to_save"],
     )
 
 
@@ -281,7 +286,6 @@ def _vera(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConf
 
 
 _METHODS: "dict[str, Configure]" = {
-    "lora": _lora,
     "ia3": _ia3,
     "loha": _loha,
     "lokr": _lokr,

@@ -19,6 +19,7 @@ from orchestrator.training.model.starts import ROWS, StartRows
 from orchestrator.training.process.memory import peak_mb, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
 from orchestrator.training.solo.dropout import use_fast_dropout
+from orchestrator.training.solo.packing import require_packing
 from orchestrator.training.solo.pausable_thread import PausableThread
 
 if TYPE_CHECKING:
@@ -59,12 +60,17 @@ class Session:
         updates = len(self._update_plan.order)
         adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
         use_fast_dropout(adapted.model)
+        packed_length = None
+        if plan.data.packing:
+            require_packing(adapted.model, context.objective, str(plan.model))
+            packed_length = self._task.settings.max_length
         inputs = TrainingInputs(
             objective=self._objective,
             tokenizer=context.data.tokenizer,
             rows=self._update_plan.rows,
             order=self._update_plan.order,
             bfloat16=context.bfloat16,
+            packed_length=packed_length,
             class_weights=self._update_plan.class_weights,
         )
         self._folder.clear_scratch()
@@ -91,7 +97,7 @@ class Session:
         """Return the rows read by some inits: the first of the trial's order, the same after a resume."""
         order = islice(chain.from_iterable(self._update_plan.order), ROWS)
         return StartRows(
-            objective=self._context.objective,
+            objective=self._objective,
             tokenizer=self._context.data.tokenizer,
             rows=[self._update_plan.rows[row] for row in order],
             device=self._context.device,

@@ -6,7 +6,6 @@ Reports are written by a callback.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import Adapted, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
 from orchestrator.training.solo.adalora import RankSchedule
+from orchestrator.training.solo.packing import packed
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -52,6 +52,7 @@ class TrainingInputs:
         tokenizer: for collation.
         rows: encoded training rows.
         order: indices into ``rows``, one list per update (optimizer step).
+        packed_length: most tokens of a packed sequence; None: rows are padded.
         class_weights: weight of each class in the loss; None: all rows count alike.
         bfloat16: compute the matrix products of the forward in bfloat16. All weights stay float32.
     """
@@ -61,6 +62,7 @@ class TrainingInputs:
     rows: Sequence[Example]
     order: Sequence[Sequence[int]]
     bfloat16: bool
+    packed_length: int | None = None
     class_weights: tuple[float, ...] | None = None
 
 
@@ -108,9 +110,15 @@ class SoloTrainer(Trainer):
         return DataLoader(
             rows,
             batch_sampler=batches,
-            collate_fn=partial(self._training_inputs.objective.collate, tokenizer=self._training_inputs.tokenizer),
+            collate_fn=self._collate,
             generator=torch.Generator(),  # otherwise the loader draws a seed from the global generator
         )
+
+    def _collate(self, examples: list[Example]) -> dict[str, Any]:
+        inputs = self._training_inputs
+        if inputs.packed_length is not None:
+            return packed(examples, inputs.packed_length)
+        return {**inputs.objective.collate(examples, inputs.tokenizer)}
 
     @override
     def compute_loss(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from orchestrator.core.inits import INITS
-from orchestrator.core.methods import LORA
+from orchestrator.core.methods import LORA, LORA_OPTIONS_OF_SOLO, METHODS
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
@@ -74,6 +74,9 @@ def require_packable(settings: TrialSettings) -> None:
     """Raise ``CannotPackError`` if the method of the settings cannot train in a pack."""
     if settings.method != LORA:
         raise CannotPackError("packs train only LoRA")
+    for option, reason in LORA_OPTIONS_OF_SOLO.items():
+        if settings.options.get(option) not in {None, METHODS[LORA].options[option].default}:
+            raise CannotPackError(f"options.{option}: {reason}")
     init = INITS[settings.init]
     if init.reads_rows:
         raise CannotPackError(f"init {settings.init} computes with training rows")
