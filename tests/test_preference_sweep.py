@@ -9,6 +9,11 @@ import mlflow
 import pandas as pd
 import pytest
 
+from objectives import chat_preference, preference
+from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import EnginePlan
+from orchestrator.preparation.description import adapters_of
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
@@ -66,3 +71,17 @@ def test_pairs_are_searched_registered_and_used(tmp_path: Path) -> None:
     mlflow.set_registry_uri(location.registry_uri)
     loaded: Any = mlflow.pyfunc.load_model("models:/pairs/1")
     assert loaded.predict(pd.DataFrame({"text": [text]})).iloc[0, 0] == answer
+
+
+def test_cards_of_conversations_name_their_template() -> None:
+    plan = EnginePlan(
+        objective="chat_preference",
+        model=Source(origin=Origin.PACKAGED, name="smollm2"),
+        data=DataPlan(source=chat_preference.OBJECTIVE.default_source),
+        report_points=(1,),
+        sweep_dir="",
+        metric="val/loss",
+    )
+    metric = Metric(name="val/loss", direction=Direction.MINIMIZE)
+    assert adapters_of(plan, chat_preference.OBJECTIVE, metric, DataSummary()).chat
+    assert not adapters_of(plan, preference.OBJECTIVE, metric, DataSummary()).chat

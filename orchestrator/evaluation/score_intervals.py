@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.seed_noise import FREEDOM, assumed_noise
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from orchestrator.statistics.intervals import Interval
     from orchestrator.statistics.paired import PairedTest
     from orchestrator.statistics.ties import Ties
 
@@ -144,6 +146,9 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
         limits = interval.value, interval.low, interval.high
         if name == "perplexity":
             limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
+    elif name == "f1" and (items := items_of(rows)):
+        interval = _item_interval(np.array(items))
+        limits = interval.value, interval.low, interval.high
     elif len(rows.scores.get(name, ())) > 1:
         interval = mean_interval(np.array(rows.scores[name]))
         limits = interval.value, interval.low, interval.high
@@ -155,6 +160,41 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     return MetricInterval(
         low=low, high=high, level=interval.level, rows=len(rows.scores.get(name, rows.losses)), seed_sd=seed_sd
     )
+
+
+def items_of(rows: RowMeasures) -> "list[tuple[float, ...]]":
+    """Return the right, predicted and true entities of each row; empty in other tasks."""
+    return [rows.scores[name] for name in COUNTS] if rows.scores.keys() >= {*COUNTS} and rows.losses else []
+
+
+def _item_interval(items_3n: "NDArray[np.float64]") -> "Interval":
+    """Return the bootstrap interval of F1 over rows."""
+    import numpy as np
+
+    from orchestrator.statistics.resampling import bca_interval, row_draws
+    from orchestrator.statistics.row_metrics import DRAWS, item_f1
+
+    kinds_3g, sizes_g = np.unique(items_3n, axis=1, return_counts=True)
+
+    def statistic(counts_dg: "NDArray[np.int64]") -> "NDArray[np.float64]":
+        return item_f1(counts_dg, kinds_3g)
+
+    values_d = row_draws(statistic, sizes_g, np.random.default_rng(0), DRAWS)
+    return bca_interval(statistic, sizes_g, values_d, 0.95)
+
+
+def _item_tests(items_k3n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":
+    """Return the place of the highest F1, and its test against each other place."""
+    import numpy as np
+
+    from orchestrator.statistics.paired import paired_f1
+    from orchestrator.statistics.row_metrics import item_f1
+
+    ones_1n = np.ones((1, items_k3n.shape[2]), dtype=np.int64)
+    best = int(np.argmax([item_f1(ones_1n, items_3n)[0] for items_3n in items_k3n]))
+    generator = np.random.default_rng(0)
+    others = (place for place in range(len(items_k3n)) if place != best)
+    return best, {place: paired_f1(items_k3n[best], items_k3n[place], generator) for place in others}
 
 
 def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
@@ -188,6 +228,8 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
         best, tests = _mean_tests(gains_kn, units_n)
     elif metric == "macro_f1" and classes:
         best, tests = _f1_tests(predictions_kn, references_n)
+    elif metric == "f1" and all(items := [items_of(measured) for measured in each]):
+        best, tests = _item_tests(np.array(items))
     elif _same_rows(metric, each):
         scores_kn = np.array([measured.scores[metric] for measured in each])
         best, tests = _mean_tests(scores_kn, np.ones(scores_kn.shape[1]))

@@ -12,7 +12,6 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.problem import Problem
 from orchestrator.core.space import ParamValue
-from orchestrator.objective.chat import ChatCompletion
 from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.objective.text_pairs import PAIR
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -77,7 +76,7 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
         max_new_tokens=None if plan.generation is None else plan.generation.max_new_tokens,
-        chat=isinstance(objective, ChatCompletion),
+        chat=hasattr(objective, "chat_template"),
         chat_template=plan.data.chat_template,
         label_values=data.labels,
         label_counts=data.label_counts,

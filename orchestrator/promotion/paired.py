@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.evaluation.score_intervals import items_of
 from orchestrator.evaluation.seed_noise import ORIGIN, SeedSd
 from orchestrator.promotion.gates import GateResult
 
@@ -25,8 +26,8 @@ EXACT_ROWS = 5_000
 def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "PairedTest | None":
     """Return the paired test of a metric on the same rows; higher is better. None: the rows do not give the metric.
 
-    Accuracy is compared by the exact McNemar test, macro-F1 by the paired bootstrap, loss and perplexity by Student's
-    paired test of the losses, a metric with a value per row by the same test of these values.
+    Accuracy is compared by the exact McNemar test, macro-F1 and the F1 of entities by the paired bootstrap, loss and
+    perplexity by Student's paired test of the losses, a metric with a value per row by the same test of these values.
 
     Args:
         name: the metric without a split.
@@ -35,8 +36,7 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     """
     import numpy as np
 
-    from orchestrator.statistics.paired import mcnemar, paired_bootstrap, paired_means
-    from orchestrator.statistics.row_metrics import macro_f1
+    from orchestrator.statistics.paired import paired_f1, paired_means
 
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
         gains_2n = -np.array([challenger.losses, champion.losses])
@@ -44,8 +44,18 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     ours, theirs = (each.scores.get(name, ()) for each in (challenger, champion))
     if len(ours) == len(theirs) > 1:  # answers of two sweeps may belong to different numbers of rows
         return paired_means(np.array(ours), np.array(theirs), np.ones(len(ours)))
-    if not challenger.references:
-        return None
+    if name == "f1" and (ours_3n := items_of(challenger)) and (theirs_3n := items_of(champion)):
+        return paired_f1(np.array(ours_3n), np.array(theirs_3n), np.random.default_rng(0))
+    return _class_test(name, challenger, champion) if challenger.references else None
+
+
+def _class_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "PairedTest | None":
+    """Return the paired test of a metric of classes; None: it is another metric."""
+    import numpy as np
+
+    from orchestrator.statistics.paired import mcnemar, paired_bootstrap
+    from orchestrator.statistics.row_metrics import macro_f1
+
     ours_n, theirs_n = np.array(challenger.predictions), np.array(champion.predictions)
     references_n = np.array(challenger.references)
     if name == "accuracy":

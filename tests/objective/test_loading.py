@@ -38,6 +38,7 @@ def test_shipped_objectives_are_complete() -> None:
     assert objective_names() == (
         "chat",
         "classification",
+        "entities",
         "extractive_qa",
         "generation",
         "generation_seq2seq",

@@ -1,6 +1,7 @@
 """``predict``: predict with a promoted model or an exported folder."""
 
 import io
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -189,7 +190,7 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
 
     Several labels per text have a column ``probability/LABEL`` each instead, and numbers a column each. Generated text
     has a column ``cut``: whether the limit of tokens ended it. Answers in a context have the columns ``start`` and
-    ``end``: their characters.
+    ``end``: their characters. Entities have a column ``entities``: JSON with their characters, types and scores.
     """
     columns: dict[str, list[str | float | None]] = {"answer": [item.answer for item in predictions]}
     if any(item.score is not None for item in predictions):
@@ -197,6 +198,10 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
     else:
         labels = next((item.probabilities for item in predictions if item.probabilities), {})
         columns |= {f"probability/{name}": [item.probabilities.get(name) for item in predictions] for name in labels}
+    if any(item.entities for item in predictions):
+        columns["entities"] = [
+            None if item.answer is None else json.dumps([*item.entities], ensure_ascii=False) for item in predictions
+        ]
     if any(item.cut is not None for item in predictions):
         columns["cut"] = [None if item.cut is None else str(item.cut).lower() for item in predictions]
     if any(item.answers for item in predictions):
