@@ -37,6 +37,7 @@ def write(folder: Path, text: str, name: str = "mine.py") -> str:
 def test_shipped_objectives_are_complete() -> None:
     assert objective_names() == (
         "chat",
+        "chat_preference",
         "classification",
         "entities",
         "extractive_qa",
