@@ -52,6 +52,7 @@ def spec_of_data(file: str, objective: str, overrides: Sequence[str] = ()) -> "S
         AssetError, DataError: the file cannot be read.
     """
     from orchestrator.assets.data import read_table
+    from orchestrator.objective.extractive_qa.answer_columns import squad_file
     from orchestrator.objective.loading import objective_facts
     from orchestrator.spec.load import load_text
 
@@ -64,7 +65,9 @@ def spec_of_data(file: str, objective: str, overrides: Sequence[str] = ()) -> "S
     def load(first: Sequence[str]) -> "SweepSpec":
         return load_text(text, Path(file), [*first, *overrides], objective_facts=objective_facts, packaged=CATALOGUE)
 
-    rows = len(read_table(load(()).data.source))
+    source = load(()).data.source
+    questions = squad_file(source)  # not a table: questions stand below paragraphs below articles
+    rows = len(read_table(source) if questions is None else questions)
     size = max(1, min(1000, rows // 5))
     return load([f"data.validation={size}", f"data.test={size}"])
 

@@ -56,6 +56,36 @@ def test_options_ask_nothing_and_name_columns(invoke: Invoke, mails: Path, tmp_p
     assert not (tmp_path / "third.yaml").exists()
 
 
+def test_columns_of_any_task_are_named(invoke: Invoke, tmp_path: Path) -> None:
+    rows = [{"asked": f"Who came on day {day}?", "better": f" Guest {day}.", "worse": " No."} for day in range(20)]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows))
+    options = ["--task", "preference", "--model", "smollm2", "--data", str(tmp_path / "pairs.json")]
+    names = ["--column", "chosen=better", "--column", "rejected=worse"]
+    with pytest.raises(DataError, match=r"no prompt in .*--column NAME=COLUMN"):
+        invoke("init", str(tmp_path / "own.yaml"), *options, *names)
+    with pytest.raises(UserError, match="--column: NAME=COLUMN is needed, such as target=summary; got 'prompt'"):
+        invoke("init", str(tmp_path / "own.yaml"), *options, "--column", "prompt")
+    invoke("init", str(tmp_path / "own.yaml"), *options, *names, "--column", "prompt=asked")
+    assert read_spec(tmp_path / "own.yaml").data.columns == {"chosen": "better", "rejected": "worse", "prompt": "asked"}
+
+
+def test_nested_questions_are_rows(invoke: Invoke, tmp_path: Path) -> None:
+    contexts = [f"Ship {number} came in May." for number in range(20)]
+    paragraphs = [
+        {
+            "context": context,
+            "qas": [
+                {"id": context, "question": "When?", "answers": [{"text": "May", "answer_start": len(context) - 4}]}
+            ],
+        }
+        for context in contexts
+    ]
+    file = tmp_path / "squad.json"
+    file.write_text(json.dumps({"version": "1.1", "data": [{"title": "Ships", "paragraphs": paragraphs}]}))
+    document = json.loads(invoke("data", str(file), "--objective", "extractive_qa", "--json").stdout)
+    assert document["rows"] == {"train": 12, "validation": 4, "test": 4}
+
+
 def test_missing_folder_is_found_before_anything_is_read(invoke: Invoke, tmp_path: Path) -> None:
     options = ["--task", "classification", "--model", "minilm", "--data", str(tmp_path / "absent.csv")]
     with pytest.raises(UserError, match=r"FILE: .*nowhere is not a folder"):

@@ -8,7 +8,7 @@ import typer
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import DataError, UserError
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec, spec_of_data
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def init(
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the classes. Default: the fewest values.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COLUMN", help="Column of another name of the task: target=summary. Repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a commented sweep file that fits the rows, the model and this machine. Asks for what no option gives."""
@@ -55,7 +59,8 @@ def init(
         "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=default_model
     )
     data = data or typer.prompt("Data (a file, a packaged name or hub:org/name)")
-    columns = {name: column for name, column in (("text", text), ("label", label)) if column is not None}
+    columns = {name: named for name, named in (("text", text), ("label", label)) if named is not None}
+    columns |= dict(_pair(given) for given in column or [])
     with screen.quiet(logs_folder() / "init.log"):
         facts = _facts(screen, file, (task, model, data), columns)
         file.write_text(sweep_text(facts), encoding="utf-8")
@@ -87,9 +92,14 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
     written = [f"model={model}", *(f"data.columns.{name}={column}" for name, column in columns.items())]
     spec = spec_of_data(data, task, written)
     fetch_assets(spec, screen.say)
-    objective, splits, checked, _ = read_rows(
-        spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), screen.say
-    )
+    try:
+        objective, splits, checked, _ = read_rows(
+            spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), screen.say
+        )
+    except DataError as error:
+        if "data.columns" not in str(error):
+            raise
+        raise DataError(f"{error} With init: --column NAME=COLUMN.") from error
     lengths = sorted(token_lengths(objective, splits, checked.tokenizer, _MOST_TOKENS)["train"])
     hardware = detect_hardware(home())
     return DraftFacts(
@@ -105,6 +115,14 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
         has_gpu=bool(hardware.gpus) and not any("cannot use" in gpu for gpu in hardware.gpus),
         schema=str(Path(__file__).parents[3] / "sweeps" / "sweep.schema.json"),
     )
+
+
+def _pair(given: str) -> tuple[str, str]:
+    """Return the task's name and the column of ``--column NAME=COLUMN``."""
+    name, sign, column = given.partition("=")
+    if not (name and sign and column):
+        raise UserError(f"--column: NAME=COLUMN is needed, such as target=summary; got {given!r}")
+    return name, column
 
 
 def _found_columns(screen: Screen, task: str, data: str) -> dict[str, str]:

@@ -175,4 +175,4 @@ def _questions(article: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
             for asked in paragraph["qas"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: the article {title!r} has not the form of SQuAD: {error} is missing") from error
+        raise DataError(f"{path}: the article {title!r} does not have the form of SQuAD: {error} is missing") from error
