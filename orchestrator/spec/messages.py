@@ -69,6 +69,8 @@ def _rule(error: ErrorDetails) -> str:
         return str(context["rule"])
     if kind == "model_type" and path[:2] == ("search", "space") and len(path) == 3:
         return "low and high, choices or value are needed"
+    if kind == "model_type" and path[:-1] in {("search", "constraints"), ("early_stopping", "limits")}:
+        return "min, max or both are needed, such as {max: 0.1}"
     if kind in ("model_type", "dict_type") and path in _FORMS:
         return _FORMS[path]
     return _NEEDED[kind].format(**context) if kind in _NEEDED else error["msg"]

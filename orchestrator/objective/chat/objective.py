@@ -53,7 +53,10 @@ class ChatCompletion(CausalLM):
             left_out[name] = LeftOut()
             return read_conversations(source, columns, left_out[name])
 
-        splits = read_splits(plan, read, Splitter(label=None, text=TEXT, target=ANSWER))
+        def counts() -> dict[str, int]:
+            return left_out[""].counts()
+
+        splits = read_splits(plan, read, Splitter(label=None, text=TEXT, target=ANSWER), counts)
         dropped, warnings = dict(splits.summary.dropped), [*splits.summary.warnings]
         for name, rows in left_out.items():
             prefix = f"shift/{name}: " if name else ""

@@ -73,7 +73,7 @@ class PreferencePairs(TextGeneration):
         def read(source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
             return self.read_pairs(source, columns, left_out)
 
-        splits = read_splits(plan, read, Splitter(label=None, target=self.target))
+        splits = read_splits(plan, read, Splitter(label=None, target=self.target), lambda: left_out)
         dropped = {**splits.summary.dropped, **left_out}
         return replace(splits, summary=replace(splits.summary, dropped=dropped))
 

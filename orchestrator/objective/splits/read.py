@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.assets.data import reading_for
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
+from orchestrator.core.errors import DataError
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.splits.splitter import Splitter
 from orchestrator.objective.text_pairs import row_texts
@@ -17,19 +18,29 @@ Read = Callable[[Source, Mapping[str, str]], "datasets.Dataset"]
 """Returns the rows of a source; the mapping has the source's column name by the objective's column name."""
 
 
-def read_splits(plan: DataPlan, read: Read, splitter: Splitter) -> Splits:
+def read_splits(
+    plan: DataPlan, read: Read, splitter: Splitter, left_out: Callable[[], Mapping[str, int]] = dict
+) -> Splits:
     """Return the splits of a plan's sources, with a summary of used and excluded rows.
 
     Args:
         plan: the sources and sizes.
         read: reads one source.
         splitter: splits its rows.
+        left_out: returns the number of rows left out by ``read`` so far, by reason; an error of too few rows names it.
 
     Raises:
         DataError: there are too few rows, or a text would be in two splits.
     """
     with reading_for(plan.split_rule):
-        split = splitter.split(read(plan.source, plan.columns), plan)
+        rows = read(plan.source, plan.columns)
+        try:
+            split = splitter.split(rows, plan)
+        except DataError as error:
+            reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out().items())
+            if not reasons:
+                raise
+            raise DataError(f"{error}. Rows left out before: {reasons}.") from error
         shift, dropped = {}, dict(split.dropped)
         for name, source in plan.shift.items():
             rows = read(source, shift_columns(source, plan))
