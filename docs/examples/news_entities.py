@@ -1,4 +1,4 @@
-"""Write news with rule-made entities for entities.yaml: ``python -m docs.examples.news_entities news.jsonl``.
+"""Write news with rule-made entities: ``python -m docs.examples.news_entities news.jsonl``.
 
 The texts are sentences of the packaged BBC news. Weekdays, months, years, amounts of money, percentages, and a title
 with a name are found by the rules below, so every text is labelled in the same way.

@@ -101,7 +101,7 @@ def seeds_interval(
         score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
     elif name == "loss":
         score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
-    elif all(name in each.scores for each in seeds):
+    elif _same_rows(name, seeds):
         score = mean_score(np.array([each.scores[name] for each in seeds]))
     else:
         return None
@@ -116,7 +116,7 @@ def seeds_interval(
         low=low,
         high=high,
         level=score.total.level,
-        rows=len(seeds[0].losses),
+        rows=len(seeds[0].scores.get(name, seeds[0].losses)),
         seed_sd=score.seed_noise.sd,
         seeds=len(seeds),
     )
@@ -149,7 +149,7 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     elif name == "f1" and (items := items_of(rows)):
         interval = _item_interval(np.array(items))
         limits = interval.value, interval.low, interval.high
-    elif name in rows.scores:
+    elif len(rows.scores.get(name, ())) > 1:
         interval = mean_interval(np.array(rows.scores[name]))
         limits = interval.value, interval.low, interval.high
     else:
@@ -157,7 +157,9 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     computed, low, high = limits
     if not math.isclose(computed, value, rel_tol=1e-5, abs_tol=1e-9) or low == high:
         return None
-    return MetricInterval(low=low, high=high, level=interval.level, rows=len(rows.losses), seed_sd=seed_sd)
+    return MetricInterval(
+        low=low, high=high, level=interval.level, rows=len(rows.scores.get(name, rows.losses)), seed_sd=seed_sd
+    )
 
 
 def items_of(rows: RowMeasures) -> "list[tuple[float, ...]]":
@@ -228,12 +230,18 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
         best, tests = _f1_tests(predictions_kn, references_n)
     elif metric == "f1" and all(items := [items_of(measured) for measured in each]):
         best, tests = _item_tests(np.array(items))
-    elif all(metric in measured.scores for measured in each):
+    elif _same_rows(metric, each):
         scores_kn = np.array([measured.scores[metric] for measured in each])
         best, tests = _mean_tests(scores_kn, np.ones(scores_kn.shape[1]))
     else:
         return None
     return tied_with_best(trials[best], {trials[place]: test for place, test in tests.items()})
+
+
+def _same_rows(name: str, each: Sequence[RowMeasures]) -> bool:
+    """Return whether all measurements have values of a metric for the same rows, at least 2."""
+    counts = {len(measured.scores.get(name, ())) for measured in each}
+    return len(counts) == 1 and min(counts) > 1
 
 
 def _mean_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":

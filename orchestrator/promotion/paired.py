@@ -41,9 +41,9 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
         gains_2n = -np.array([challenger.losses, champion.losses])
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
-    if name in challenger.scores and name in champion.scores and len(challenger.losses) > 1:
-        ours_n, theirs_n = np.array(challenger.scores[name]), np.array(champion.scores[name])
-        return paired_means(ours_n, theirs_n, np.ones(len(ours_n)))
+    ours, theirs = (each.scores.get(name, ()) for each in (challenger, champion))
+    if len(ours) == len(theirs) > 1:  # answers of two sweeps may belong to different numbers of rows
+        return paired_means(np.array(ours), np.array(theirs), np.ones(len(ours)))
     if name == "f1" and (ours_3n := items_of(challenger)) and (theirs_3n := items_of(champion)):
         return paired_f1(np.array(ours_3n), np.array(theirs_3n), np.random.default_rng(0))
     return _class_test(name, challenger, champion) if challenger.references else None

@@ -19,7 +19,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.stores import logs_folder
 
 if TYPE_CHECKING:
-    from orchestrator.serving.predictor import Prediction
+    from orchestrator.serving.predictor import Prediction, Predictor
     from orchestrator.serving.tables import Table
 
 SILENCE_S = 20.0
@@ -70,8 +70,7 @@ def predict(
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
         predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri), calibrated=calibrated)
-        if max_new_tokens is not None and predictor.card.labels:
-            raise UserError(f"--max-new-tokens: {predictor.reference} is a classifier; leave the option out")
+        _require_writer(predictor, max_new_tokens)
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
             pairs = None if table is None or pair_column is None else table.texts(pair_column)
             predictions = predictor.predict(inputs, batch_size, progress, pairs, max_new_tokens)
@@ -83,17 +82,22 @@ def predict(
     without = sum(item.answer is None for item in predictions)
     if without:
         screen.err.print(f"{without} of {len(predictions)} texts are blank and have no answer", markup=False)
+    _name_cut(screen, predictions, max_new_tokens or predictor.max_new_tokens)
+    screen.emit({"model": predictor.reference, "predictions": [asdict(item) for item in predictions]})
+
+
+def _require_writer(predictor: "Predictor", max_new_tokens: int | None) -> None:
+    """Raise ``UserError`` if a limit of tokens is given for a classifier."""
+    if max_new_tokens is not None and predictor.card.labels:
+        raise UserError(f"--max-new-tokens: {predictor.reference} is a classifier; leave the option out")
+
+
+def _name_cut(screen: Screen, predictions: "list[Prediction]", limit: int) -> None:
+    """Show how many answers were ended by the limit of tokens."""
     cut = sum(item.cut is True for item in predictions)
     if cut:
-        limit = max_new_tokens or predictor.max_new_tokens
         message = f"{cut} of {len(predictions)} answers are cut: no end within {limit} tokens. See --max-new-tokens"
         screen.err.print(message, markup=False)
-    screen.emit(
-        {
-            "model": predictor.reference,
-            "predictions": [asdict(item) for item in predictions],
-        }
-    )
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class PackedEngine:
         for trial in trials:
             trial.train_s += spent * tokens[trial] / sum(tokens.values())
         intact = [trial for trial in trials if trial.task.number not in diverged]
-        write_reports(intact, self._stepper, self._context.device)
+        write_reports(intact, self._stepper, self._context)
         outcomes: dict[int, Report | DivergedError] = {}
         for number, point in wanted.items():
             if number in diverged:
