@@ -1,6 +1,7 @@
 """Writes the headline of a news article with a causal language model."""
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.core.generation import GENERATION_METRICS
 from orchestrator.objective.language_modelling import CausalLM
 
 
@@ -10,6 +11,7 @@ class Headline(CausalLM):
     name = "headline"
     default_source = Source(origin=Origin.PACKAGED, name="bbc-news")
     target = "headline"
+    generation_metrics = GENERATION_METRICS
     prompt = "Article: {text}\nHeadline:"
 
 

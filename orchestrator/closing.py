@@ -31,6 +31,7 @@ from orchestrator.report.files import report_page, write_report
 from orchestrator.report.stored_summary import stored_summary
 from orchestrator.search.coordinator import FINALS_MISSING
 from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.training.answers import baseline_metrics
 from orchestrator.training.engine import Measure
 from orchestrator.training.final import measure_base, measure_forgetting, measure_test, unmeasured, without_forgetting
 
@@ -176,7 +177,7 @@ class Closing:
             if isinstance(prepared.objective, ComparesWithBase):
                 found: Mapping[str, Any] = measure_base(prepared.engine_plan, prepared.objective, prepared.splits)
             else:
-                found = prepared.objective.baseline(prepared.splits) or {}
+                found = baseline_metrics(prepared.engine_plan, prepared.objective, prepared.splits)
             return _finite_numbers(found)
         except (Exception, SystemExit) as error:  # a user's code raises anything: the search is complete without it
             logger.exception("the baseline could not be fitted")

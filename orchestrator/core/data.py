@@ -75,6 +75,7 @@ class DataPlan:
         classes: class names in the order of their ids, found in the data; empty: the objective states them, or they
             are not known before the rows are read.
         general: general text, on which forgetting is measured; None: it is not measured.
+        prompt: the input of a generative task, with ``{text}`` for the row's text; None: the objective's own.
         packing: whether the solo engine packs the rows of a micro-batch into few sequences.
         chat_template: the text of a chat template in Jinja; None: the tokenizer's own, in a task with conversations.
     """
@@ -96,6 +97,7 @@ class DataPlan:
     equal_folds: bool = False
     classes: tuple[str, ...] = ()
     chat_template: str | None = None
+    prompt: str | None = None
     packing: bool = False
 
     @classmethod

@@ -17,6 +17,7 @@ class ObjectiveFacts:
         default_model: the base model if the sweep file names none.
         default_source: the data if the sweep file names none.
         labels: class names in the order of their ids; empty if the task has no classes, None if they are unknown.
+        generated: names of the metrics of generated answers, on validation and test rows alone; a part of ``metrics``.
         loss_settings: names of the settings that its loss depends on, such as ``beta``.
         complete: whether ``metrics`` is complete; False if the file was read without execution and computes them.
     """
@@ -28,3 +29,4 @@ class ObjectiveFacts:
     labels: tuple[str, ...] | None = None
     loss_settings: tuple[str, ...] = ()
     complete: bool = True
+    generated: frozenset[str] = frozenset()

@@ -18,7 +18,8 @@ class RowMeasures:
         logits: logits of each row by class, rounded to 4 decimals; empty in a task without classes, or if the
             measurement is not detailed.
         scores: values of each row by name, from the objective's ``row_scores``. A metric of the same name is their
-            mean and increases with quality.
+            mean and increases with quality. Those of generated answers belong to the first rows alone.
+        answers: the generated answers to the first rows; empty in other tasks.
     """
 
     losses: tuple[float, ...]
@@ -28,6 +29,7 @@ class RowMeasures:
     tokens: tuple[int, ...] = ()
     logits: tuple[tuple[float, ...], ...] = ()
     scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    answers: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "RowMeasures":

@@ -10,7 +10,7 @@ from orchestrator.evaluation.measurement_file import kept_measurement, kept_vali
 from orchestrator.evaluation.slices import write_slice_columns
 from orchestrator.evaluation.suspected_labels import suspected_labels, write_suspected_labels
 from orchestrator.evaluation.worst_rows import write_worst_rows
-from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.protocol import Objective, Splits, WritesAnswers
 from orchestrator.objective.slice_columns import slice_names
 from orchestrator.objective.text_pairs import row_texts
 
@@ -45,7 +45,12 @@ def write_row_checks(
             if all(len(measured[split].logits) == len(rows[split]) for split in rows):
                 adapters.append(measured)
     if tested and "text" in splits.test.column_names:
-        write_worst_rows(sweep_dir, tested, objective.labels, row_texts(splits.test))
+        targets = (
+            objective.references(splits.test)
+            if isinstance(objective, WritesAnswers) and objective.generation_metrics
+            else ()
+        )
+        write_worst_rows(sweep_dir, tested, objective.labels, row_texts(splits.test), targets)
     if adapters and all("text" in each.column_names for each in rows.values()):
         texts = {split: row_texts(each) for split, each in rows.items()}
         write_suspected_labels(sweep_dir, suspected_labels(adapters), objective.labels, texts)

@@ -5,15 +5,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.core.metric import Direction
 from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.seed_noise import FREEDOM, assumed_noise
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from orchestrator.statistics.intervals import Interval
     from orchestrator.statistics.paired import PairedTest
     from orchestrator.statistics.ties import Ties
+
+_SHARES = frozenset(
+    {
+        *("accuracy", "macro_f1", "f1", "character_f1", "exact_match", "rouge_1", "rouge_2", "rouge_l"),
+        *("preference_accuracy", "logp_accuracy"),
+    }
+)
+"""Metrics in [0, 1], and their intervals too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,22 +110,20 @@ def seeds_interval(
         score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
     elif name == "loss":
         score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
-    elif all(name in each.scores for each in seeds):
+    elif _same_rows(name, seeds):
         score = mean_score(np.array([each.scores[name] for each in seeds]))
     else:
         return None
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
-    low, high = score.total.low, score.total.high
-    if name in {"accuracy", "macro_f1"}:
-        low, high = max(0.0, low), min(1.0, high)
+    low, high = _possible(name, score.total)
     if low == high:
         return None
     return MetricInterval(
         low=low,
         high=high,
         level=score.total.level,
-        rows=len(seeds[0].losses),
+        rows=len(seeds[0].scores.get(name, seeds[0].losses)),
         seed_sd=score.seed_noise.sd,
         seeds=len(seeds),
     )
@@ -135,27 +144,76 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
         noise = assumed_noise(training_rows)
         seed_sd = noise.sd
         interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
-        limits = interval.value, max(0.0, interval.low), min(1.0, interval.high)
+        limits = interval.value, *_possible(name, interval)
     elif name == "macro_f1" and classes:
         interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
-        limits = interval.value, interval.low, interval.high
+        limits = interval.value, *_possible(name, interval)
     elif name in {"loss", "perplexity"}:
         interval = mean_interval(np.array(rows.losses), np.array(rows.units))
         limits = interval.value, interval.low, interval.high
         if name == "perplexity":
             limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
-    elif name in rows.scores:
+    elif name == "f1" and (items := items_of(rows)):
+        interval = _item_interval(np.array(items))
+        limits = interval.value, *_possible(name, interval)
+    elif len(rows.scores.get(name, ())) > 1:
         interval = mean_interval(np.array(rows.scores[name]))
-        limits = interval.value, interval.low, interval.high
+        limits = interval.value, *_possible(name, interval)
     else:
         return None
     computed, low, high = limits
     if not math.isclose(computed, value, rel_tol=1e-5, abs_tol=1e-9) or low == high:
         return None
-    return MetricInterval(low=low, high=high, level=interval.level, rows=len(rows.losses), seed_sd=seed_sd)
+    return MetricInterval(
+        low=low, high=high, level=interval.level, rows=len(rows.scores.get(name, rows.losses)), seed_sd=seed_sd
+    )
 
 
-def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
+def _possible(name: str, interval: "Interval") -> tuple[float, float]:
+    """Return the ends of an interval; those of a share are in [0, 1]. An own metric of this name may be in percent."""
+    if name in _SHARES and 0 <= interval.value <= 1:
+        return max(0.0, interval.low), min(1.0, interval.high)
+    return interval.low, interval.high
+
+
+def items_of(rows: RowMeasures) -> "list[tuple[float, ...]]":
+    """Return the right, predicted and true entities of each row; empty in other tasks."""
+    return [rows.scores[name] for name in COUNTS] if rows.scores.keys() >= {*COUNTS} and rows.losses else []
+
+
+def _item_interval(items_3n: "NDArray[np.float64]") -> "Interval":
+    """Return the bootstrap interval of F1 over rows."""
+    import numpy as np
+
+    from orchestrator.statistics.resampling import bca_interval, row_draws
+    from orchestrator.statistics.row_metrics import DRAWS, item_f1
+
+    kinds_3g, sizes_g = np.unique(items_3n, axis=1, return_counts=True)
+
+    def statistic(counts_dg: "NDArray[np.int64]") -> "NDArray[np.float64]":
+        return item_f1(counts_dg, kinds_3g)
+
+    values_d = row_draws(statistic, sizes_g, np.random.default_rng(0), DRAWS)
+    return bca_interval(statistic, sizes_g, values_d, 0.95)
+
+
+def _item_tests(items_k3n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":
+    """Return the place of the highest F1, and its test against each other place."""
+    import numpy as np
+
+    from orchestrator.statistics.paired import paired_f1
+    from orchestrator.statistics.row_metrics import item_f1
+
+    ones_1n = np.ones((1, items_k3n.shape[2]), dtype=np.int64)
+    best = int(np.argmax([item_f1(ones_1n, items_3n)[0] for items_3n in items_k3n]))
+    generator = np.random.default_rng(0)
+    others = (place for place in range(len(items_k3n)) if place != best)
+    return best, {place: paired_f1(items_k3n[best], items_k3n[place], generator) for place in others}
+
+
+def adapter_ties(
+    metric: str, rows: Mapping[int, RowMeasures], direction: Direction = Direction.MAXIMIZE
+) -> "Ties | None":
     """Return the adapters that paired tests cannot tell apart from the best on the same rows.
 
     Accuracies are compared by the exact McNemar test, macro-F1 by a paired bootstrap, losses, perplexities and metrics
@@ -164,6 +222,7 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     Args:
         metric: name of the metric without a split.
         rows: rows of each adapter by the number of its trial; of equal values the first is the best.
+        direction: of a metric with a value per row; other metrics have their own.
 
     Returns:
         None for other metrics, for fewer than 2 adapters or rows, and if the rows are not the same.
@@ -186,12 +245,21 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
         best, tests = _mean_tests(gains_kn, units_n)
     elif metric == "macro_f1" and classes:
         best, tests = _f1_tests(predictions_kn, references_n)
-    elif all(metric in measured.scores for measured in each):
+    elif metric == "f1" and all(items := [items_of(measured) for measured in each]):
+        best, tests = _item_tests(np.array(items))
+    elif _same_rows(metric, each):
         scores_kn = np.array([measured.scores[metric] for measured in each])
-        best, tests = _mean_tests(scores_kn, np.ones(scores_kn.shape[1]))
+        gains_kn = -scores_kn if direction is Direction.MINIMIZE else scores_kn
+        best, tests = _mean_tests(gains_kn, np.ones(scores_kn.shape[1]))
     else:
         return None
     return tied_with_best(trials[best], {trials[place]: test for place, test in tests.items()})
+
+
+def _same_rows(name: str, each: Sequence[RowMeasures]) -> bool:
+    """Return whether all measurements have values of a metric for the same rows, at least 2."""
+    counts = {len(measured.scores.get(name, ())) for measured in each}
+    return len(counts) == 1 and min(counts) > 1
 
 
 def _mean_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":

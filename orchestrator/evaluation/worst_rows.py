@@ -12,10 +12,16 @@ FILE = "worst_rows.csv"
 MOST = 50
 """Most rows in the file."""
 _HEAD = ("row", "mean_loss", "label", "predictions", "text")
+_ANSWERED = ("target", "answers")
+"""Further columns of a generative task: the reference, and the different answers of the adapters."""
 
 
 def write_worst_rows(
-    sweep_dir: Path, adapters: Sequence[RowMeasures], labels: Sequence[str], texts: Sequence[str]
+    sweep_dir: Path,
+    adapters: Sequence[RowMeasures],
+    labels: Sequence[str],
+    texts: Sequence[str],
+    targets: Sequence[str] = (),
 ) -> None:
     """Write the rows with the highest mean loss over the adapters, the worst first, atomically as CSV.
 
@@ -24,6 +30,7 @@ def write_worst_rows(
         adapters: test rows of each kept adapter, at least one.
         labels: class names in the order of their ids; empty without classes.
         texts: text of each test row.
+        targets: the right answer of each test row; empty if the task writes none.
 
     Raises:
         OSError: the disk is full.
@@ -36,13 +43,15 @@ def write_worst_rows(
     unfinished = sweep_dir / f".{FILE}.{os.getpid()}"
     with unfinished.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(_HEAD)
+        writer.writerow((*_HEAD, *(_ANSWERED if targets else ())))
         for row in worst:
             label, predictions = "", ""
             if labels and adapters[0].references:
                 label = labels[adapters[0].references[row]]
                 predictions = ", ".join(dict.fromkeys(labels[each.predictions[row]] for each in adapters))
-            writer.writerow((row, f"{losses[row]:.4f}", label, predictions, texts[row]))
+            answers = dict.fromkeys(each.answers[row] for each in adapters if row < len(each.answers))
+            answered = (targets[row], " | ".join(answers)) if targets else ()
+            writer.writerow((row, f"{losses[row]:.4f}", label, predictions, texts[row], *answered))
     unfinished.replace(sweep_dir / FILE)
 
 

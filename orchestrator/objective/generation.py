@@ -30,6 +30,7 @@ class TextGeneration:
             the rest of the prompt is kept.
         ahead: distance between a token and its logits, in positions: 1 in a causal model, 0 in a decoder (its input
             is shifted already).
+        generation_metrics: the metrics of answers, from ``core.generation.GENERATION_METRICS``; none by default.
     """
 
     name: str
@@ -40,6 +41,7 @@ class TextGeneration:
     target: str
     prompt: str = "{text}"
     ahead: int = 0
+    generation_metrics: Mapping[str, Direction] = {}
 
     def splits(self, plan: DataPlan) -> Splits:
         """Read, clean and split the data; see ``Objective.splits`` and ``read_splits``."""
@@ -85,6 +87,18 @@ class TextGeneration:
                 f"least {least} more, got {max_length}"
             )
         return head, tail, remaining
+
+    def prompts(
+        self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int
+    ) -> list[list[int]]:
+        """Return each row's prompt within ``max_length`` tokens. Its target takes none of them."""
+        head, tail, remaining = self.prompt_tokens(tokenizer, max_length, least=1)
+        texts = tokenizer(rows["text"][:], add_special_tokens=False, verbose=False)["input_ids"] if len(rows) else []
+        return [[*head, *text[:remaining], *tail] for text in texts]
+
+    def references(self, rows: "datasets.Dataset") -> list[str]:
+        """Return the targets."""
+        return list(rows[self.target][:])
 
     def losses(
         self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0

@@ -19,7 +19,7 @@ from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.problem import Problem
 from orchestrator.objective.guard import guard, line_in
-from orchestrator.objective.protocol import Head, LossOfSettings, Objective
+from orchestrator.objective.protocol import Head, LossOfSettings, Objective, WritesAnswers, generation_metrics
 
 
 def objective_names() -> tuple[str, ...]:
@@ -27,17 +27,20 @@ def objective_names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(objectives.__path__)))
 
 
-def load_objective(ref: str, classes: Sequence[str] = (), chat_template: str | None = None) -> Objective:
+def load_objective(
+    ref: str, classes: Sequence[str] = (), chat_template: str | None = None, prompt: str | None = None
+) -> Objective:
     """Return an objective.
 
     Args:
         ref: the name of a module in ``objectives``, or the path of a ``.py`` file; both set ``OBJECTIVE``.
         classes: see ``with_classes``.
         chat_template: the text of ``data.chat_template``; None: conversations are rendered by the tokenizer's own.
+        prompt: the text of ``data.prompt``; None: the objective's own.
 
     Raises:
         UserError: the objective does not exist, its file raises, members of the protocol are missing, or there is a
-            chat template for an objective without conversations.
+            chat template for an objective without conversations, or a prompt for one without answers.
     """
     if split_reference(ref) is not None:
         raise UserError(f"{ref} is a function: it reads its model and its rows itself, so they cannot be shown here")
@@ -52,7 +55,18 @@ def load_objective(ref: str, classes: Sequence[str] = (), chat_template: str | N
     check_members(ref, present := members_of(objective), present)
     if ref.endswith(".py"):
         guard(objective, _hooks())
-    return with_classes(_with_template(objective, chat_template), classes)
+    return with_classes(_with_prompt(_with_template(objective, chat_template), prompt), classes)
+
+
+def _with_prompt(objective: Objective, prompt: str | None) -> Objective:
+    if prompt is None:
+        return objective
+    if not isinstance(objective, WritesAnswers) or hasattr(objective, "chat_template"):
+        raise UserError(f"data.prompt: objective {objective.name} has no prompt; remove this key")
+    bound: Any = copy.copy(objective)
+    bound.prompt = prompt
+    prompting: Objective = bound
+    return prompting
 
 
 def _with_template(objective: Objective, chat_template: str | None) -> Objective:
@@ -125,7 +139,8 @@ def objective_facts(ref: str) -> ObjectiveFacts:
     """
     objective = load_objective(ref)
     return ObjectiveFacts(
-        metrics=dict(objective.metrics),
+        metrics={**objective.metrics, **generation_metrics(objective)},
+        generated=frozenset(generation_metrics(objective)),
         default_metric=objective.default_metric,
         default_model=objective.default_model,
         default_source=objective.default_source,

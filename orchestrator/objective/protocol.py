@@ -138,6 +138,27 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class WritesAnswers(Protocol):
+    """An objective whose model answers a prompt with text, measured against a reference; optional members."""
+
+    generation_metrics: Mapping[str, Direction]
+    """Some of ``core.generation.GENERATION_METRICS``; empty: answers are not measured."""
+
+    def prompts(
+        self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int
+    ) -> list[list[int]]:
+        """Return the token ids of each row's prompt, without its target, as ``predict`` builds them."""
+
+    def references(self, rows: "datasets.Dataset") -> list[str]:
+        """Return the right answer of each row."""
+
+
+def generation_metrics(objective: Objective) -> Mapping[str, Direction]:
+    """Return the metrics of the objective's answers; empty if it writes none, or does not measure them."""
+    return objective.generation_metrics if isinstance(objective, WritesAnswers) else {}
+
+
+@runtime_checkable
 class LossOfSettings(Protocol):
     """An objective whose loss depends on settings of the trial, such as ``beta``."""
 

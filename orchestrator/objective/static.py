@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
+from orchestrator.core.generation import GENERATION_METRICS
 from orchestrator.core.metric import Direction
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.problem import Problem
@@ -21,8 +22,9 @@ from orchestrator.objective.loading import check_members, member_names, objectiv
 from orchestrator.objective.protocol import Head
 
 _MOST_BYTES = 2**20
-_OURS: Mapping[str, type] = {
+_OURS: Mapping[str, object] = {
     "Direction": Direction,
+    "GENERATION_METRICS": GENERATION_METRICS,
     "Origin": Origin,
     "Head": Head,
     "Problem": Problem,
@@ -55,15 +57,19 @@ def static_facts(ref: str) -> ObjectiveFacts:
     directions = {direction.value for direction in Direction}
     stated = isinstance(metrics, Mapping) and {str(value) for value in metrics.values()} <= directions
     complete = stated and isinstance(default, str)
+    generated = members.get("generation_metrics", {})
+    complete = complete and isinstance(generated, Mapping)
+    answers = _directions(generated) if isinstance(generated, Mapping) else {}
     model, source, labels = (members.get(name) for name in ("default_model", "default_source", "labels"))
     return ObjectiveFacts(
-        metrics=_directions(metrics) if isinstance(metrics, Mapping) else {"loss": Direction.MINIMIZE},
+        metrics=(_directions(metrics) if isinstance(metrics, Mapping) else {"loss": Direction.MINIMIZE}) | answers,
         default_metric=default if isinstance(default, str) else "val/loss",
         default_model=model if isinstance(model, Source) else _OTHER,
         default_source=source if isinstance(source, Source) else _OTHER,
         labels=_labels(members, tuple(labels) if isinstance(labels, list | tuple) else None),
         loss_settings=_loss_settings(members.get("loss_settings", ())),
         complete=complete,
+        generated=frozenset(answers),
     )
 
 
@@ -183,8 +189,8 @@ class _File:
         """Return the value of an expression, or ``_UNKNOWN`` if it cannot be evaluated without executing code."""
         if isinstance(node, ast.Name) and node.id in self.constants and depth < 20:
             return self.value(self.constants[node.id], depth + 1)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            return getattr(self.imported.get(node.value.id), node.attr, _UNKNOWN)
+        if isinstance(node, ast.Name | ast.Attribute):
+            return self.looked_up(node)
         if isinstance(node, ast.Dict) and depth < 20:
             return self.mapping(node, depth)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
@@ -193,6 +199,14 @@ class _File:
             return ast.literal_eval(node)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             return _UNKNOWN
+
+    def looked_up(self, node: ast.Name | ast.Attribute) -> object:
+        """Return the value of an imported mapping, or of an attribute of an imported name."""
+        if isinstance(node, ast.Name):
+            found = self.imported.get(node.id)
+            return found if isinstance(found, Mapping) else _UNKNOWN
+        owner = self.imported.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        return getattr(owner, node.attr, _UNKNOWN)
 
     def mapping(self, node: ast.Dict, depth: int) -> object:
         result: dict[str, object] = {}

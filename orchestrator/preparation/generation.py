@@ -1,9 +1,10 @@
 """The plan of the answers of a generative task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from orchestrator.core.generation import GenerationPlan
+from orchestrator.core.plan import EnginePlan
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.target_length import SHARE, default_new_tokens, writes
 from orchestrator.spec.possible import possible
@@ -11,6 +12,10 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+NEW_TOKEN = 5
+"""Tokens of a prompt whose forward takes as long as one new token: 5.4 with SmolLM2 and 16 rows on 2 CPU cores."""
+_SHARE_TEXT = "of the training targets are no longer"
 
 
 def plan_generation(
@@ -32,6 +37,37 @@ def plan_generation(
     if not writes(objective):
         return None
     max_length = max(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
-    most = default_new_tokens(objective, splits.train, tokenizer, max_length)
-    say(f"answers: at most {most} tokens ({SHARE:.0%} of the training targets are no longer)")
-    return GenerationPlan(max_new_tokens=most)
+    request, why = spec.generation, "generation.max_new_tokens"
+    most = request.max_new_tokens
+    if most is None:
+        most, why = default_new_tokens(objective, splits.train, tokenizer, max_length), f"{SHARE:.0%} {_SHARE_TEXT}"
+    say(f"answers: at most {most} tokens ({why})")
+    return GenerationPlan(max_new_tokens=most, rows=request.rows, test_rows=request.test_rows, every=request.every)
+
+
+def answers_text(generation: GenerationPlan, plan: EnginePlan, rows: Mapping[str, int], row_tokens: float) -> str:
+    """Return the answers of a sweep, and their share of a trial's time, in words.
+
+    The share is an estimate from numbers of tokens: training costs three times a forward, and a new token as much as
+    ``NEW_TOKEN`` tokens of a prompt.
+
+    Args:
+        generation: how answers are written.
+        plan: of the engines.
+        rows: number of rows by split.
+        row_tokens: tokens of a row.
+    """
+    limit = f"at most {generation.max_new_tokens} tokens each"
+    test = f"{min(generation.test_rows, rows['test']):,} test rows by each kept adapter"
+    points = plan.report_points
+    reports = generation.num_reports(points)
+    if not reports:
+        return f"{limit}; {test}, none at reports"
+    answered = min(generation.rows, rows["validation"])
+    written = reports * answered * (row_tokens + NEW_TOKEN * generation.max_new_tokens)
+    measured = len(points) * (rows["validation"] + min(plan.data.train_eval, rows["train"])) * row_tokens
+    share = written / (written + measured + 3 * points[-1] * row_tokens)
+    return (
+        f"{limit}; {answered:,} validation rows at {reports} of {len(points)} reports, about {share:.0%} of a trial's "
+        f"time (estimate from tokens); {test}"
+    )

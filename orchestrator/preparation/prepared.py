@@ -14,7 +14,7 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.digest import digest
-from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.protocol import Objective, Splits, generation_metrics
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
     MODEL_VERSION,
@@ -131,7 +131,7 @@ def prepare(
     if request.objective is None:
         return _prepare_function(request, stored, say)
     spec = with_stored_classes(with_split_rule(request.spec, stored), stored)
-    spec = with_rung_metric(spec, stored, request.objective.metrics)
+    spec = with_rung_metric(spec, stored, {**request.objective.metrics, **generation_metrics(request.objective)})
     model = pinned_model(spec.model, stored, say)
     objective, splits, checked, near_copies = read_rows(replace(spec, model=model), request.objective, say)
     spec = replace(spec, data=replace(spec.data, classes=() if request.objective.labels else objective.labels))
@@ -141,9 +141,8 @@ def prepare(
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
     generation = plan_generation(spec, objective, splits, checked.tokenizer, say)
-    engine_plan = plan_engine(
-        replace(spec, model=model), len(splits.train), len(splits.validation), generation=generation
-    )
+    rows = len(splits.train), len(splits.validation)
+    engine_plan = plan_engine(replace(spec, model=model), *rows, generation=generation)
     adapter_notes = _adapter_notes(engine_plan, objective, checked, say)
     fingerprint = _fingerprint(spec, splits, version_of(model))
     return PreparedSweep(

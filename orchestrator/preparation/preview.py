@@ -13,7 +13,8 @@ from orchestrator.core.policy import Budget
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue, format_value
 from orchestrator.core.timetable import samples_of
-from orchestrator.objective.protocol import Splits
+from orchestrator.objective.protocol import Splits, generation_metrics
+from orchestrator.preparation.generation import answers_text
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.preparation.rows import row_counts
 from orchestrator.search.confirming import confirmation_text
@@ -54,6 +55,7 @@ class SweepPlan:
         engine: the name of the engine.
         why: the reason for the engine and the number of trials, if they were measured or tried.
         deepspeed: DeepSpeed's configuration in a few words; None without DeepSpeed.
+        answers: the answers to be written, with their share of the time, in words; None: the task writes none.
         alone: the trials of the solo engine in a packed sweep, and why, one sentence each.
         cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` if the budget is a number of trials.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
@@ -84,6 +86,7 @@ class SweepPlan:
     learning_curve: str | None = None
     why: str = ""
     deepspeed: str | None = None
+    answers: str | None = None
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -136,6 +139,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         prior=prepared.prior,
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
+        answers=None if prepared.objective is None else _answers(prepared),
         alone=capacity.alone,
         cost={} if splits is None else _cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),
         notes=(*prepared.notes, *capacity.notes, *([] if warning is None else [warning])),
@@ -168,6 +172,14 @@ def _capacity(prepared: PreparedSweep) -> Capacity:
         with closing(build_engine(plan, prepared.splits)) as engine:
             assert isinstance(engine, PackingEngine)
             return engine.capacity(resources.parallel_trials, measure=resources.measured)
+
+
+def _answers(prepared: PreparedSweep) -> str | None:
+    """Return the answers of a sweep in words; None if they are not measured."""
+    objective, splits, plan = prepared.objective, prepared.splits, prepared.engine_plan
+    if objective is None or splits is None or plan.generation is None or not generation_metrics(objective):
+        return None
+    return answers_text(plan.generation, plan, row_counts(splits), _tokens_per_row(prepared.search_plan, splits))
 
 
 def _ends(plan: SearchPlan, train_rows: int) -> tuple[int, ...]:

@@ -43,7 +43,9 @@ def request_of(spec: SweepSpec) -> SweepRequest:
     Raises:
         UserError: the objective cannot be loaded.
     """
-    objective = load_objective(spec.objective, (), spec.data.chat_template) if spec.function is None else None
+    objective = (
+        load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt) if spec.function is None else None
+    )
     location = locate(spec.tracking)
     return SweepRequest(spec=spec, objective=objective, location=location, digest=_digest(spec, objective, location))
 

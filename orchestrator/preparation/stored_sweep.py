@@ -48,7 +48,7 @@ class StoredSweep:
         if plan.function is not None:
             adapters = function_models(plan, plan.function, self.metric)
         else:
-            objective = load_objective(plan.objective, plan.data.classes, plan.data.chat_template)
+            objective = load_objective(plan.objective, plan.data.classes, plan.data.chat_template, plan.data.prompt)
             adapters = adapters_of(plan, objective, self.metric, self.sweep.facts.data_summary)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
@@ -66,7 +66,9 @@ class StoredSweep:
         plan = self.engine_plan(sweep_dir(self.sweep))
         if plan.function is not None:
             raise DataError("a function reads its rows itself")
-        return load_objective(plan.objective, plan.data.classes, plan.data.chat_template).splits(plan.data)
+        return load_objective(plan.objective, plan.data.classes, plan.data.chat_template, plan.data.prompt).splits(
+            plan.data
+        )
 
     def engine_plan(self, folder: Path) -> EnginePlan:
         """Return the plan of the sweep's last engines, with ``folder`` for their checkpoints.

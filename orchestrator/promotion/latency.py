@@ -48,9 +48,11 @@ def measure_latency(adapter: Path, card: AdapterCard, rows: int = ROWS) -> Laten
     load_mlflow()
     from orchestrator.tracking.adapter_model import AdapterRunner
     from orchestrator.tracking.answer_model import AnswerRunner
+    from orchestrator.tracking.entity_model import EntityRunner
 
+    kinds = {Head.QUESTION_ANSWERING: AnswerRunner, Head.TOKEN_CLASSIFICATION: EntityRunner}
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
-        kind = AnswerRunner if card.head == Head.QUESTION_ANSWERING else AdapterRunner
+        kind = kinds.get(Head(card.head), AdapterRunner)
         runner = kind(stage_adapter(adapter, card, Path(folder) / "adapter"), card.base_path)
         texts = ["word " * card.max_length]  # the tokenizer cuts it
         times = []
@@ -58,6 +60,8 @@ def measure_latency(adapter: Path, card: AdapterCard, rows: int = ROWS) -> Laten
             started = time.perf_counter()
             if isinstance(runner, AnswerRunner):
                 runner.answers(["word"], ["word " * (card.max_length - 6)])  # one window
+            elif isinstance(runner, EntityRunner):
+                runner.entities(["word " * (card.max_length - 8)])
             elif card.labels:
                 runner.probabilities(texts)
             else:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.core.gates import Gates
-from orchestrator.core.metric import Metric
+from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.evaluation.score_intervals import items_of
 from orchestrator.evaluation.seed_noise import ORIGIN, SeedSd
 from orchestrator.promotion.gates import GateResult
 
@@ -25,8 +26,8 @@ EXACT_ROWS = 5_000
 def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "PairedTest | None":
     """Return the paired test of a metric on the same rows; higher is better. None: the rows do not give the metric.
 
-    Accuracy is compared by the exact McNemar test, macro-F1 by the paired bootstrap, loss and perplexity by Student's
-    paired test of the losses, a metric with a value per row by the same test of these values.
+    Accuracy is compared by the exact McNemar test, macro-F1 and the F1 of entities by the paired bootstrap, loss and
+    perplexity by Student's paired test of the losses, a metric with a value per row by the same test of these values.
 
     Args:
         name: the metric without a split.
@@ -35,17 +36,26 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     """
     import numpy as np
 
-    from orchestrator.statistics.paired import mcnemar, paired_bootstrap, paired_means
-    from orchestrator.statistics.row_metrics import macro_f1
+    from orchestrator.statistics.paired import paired_f1, paired_means
 
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
         gains_2n = -np.array([challenger.losses, champion.losses])
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
-    if name in challenger.scores and name in champion.scores and len(challenger.losses) > 1:
-        ours_n, theirs_n = np.array(challenger.scores[name]), np.array(champion.scores[name])
-        return paired_means(ours_n, theirs_n, np.ones(len(ours_n)))
-    if not challenger.references:
-        return None
+    ours, theirs = (each.scores.get(name, ()) for each in (challenger, champion))
+    if len(ours) == len(theirs) > 1:  # answers of two sweeps may belong to different numbers of rows
+        return paired_means(np.array(ours), np.array(theirs), np.ones(len(ours)))
+    if name == "f1" and (ours_3n := items_of(challenger)) and (theirs_3n := items_of(champion)):
+        return paired_f1(np.array(ours_3n), np.array(theirs_3n), np.random.default_rng(0))
+    return _class_test(name, challenger, champion) if challenger.references else None
+
+
+def _class_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "PairedTest | None":
+    """Return the paired test of a metric of classes; None: it is another metric."""
+    import numpy as np
+
+    from orchestrator.statistics.paired import mcnemar, paired_bootstrap
+    from orchestrator.statistics.row_metrics import macro_f1
+
     ours_n, theirs_n = np.array(challenger.predictions), np.array(champion.predictions)
     references_n = np.array(challenger.references)
     if name == "accuracy":
@@ -78,7 +88,10 @@ def champion_gate(
         seeds: the noise of the metric between seeds; ``gates.seed_sd`` replaces it.
     """
     name, needed = metric.name.rpartition("/")[2], gates.champion_gain or 0.0
-    test = paired_test(name, challenger.rows, champion.rows)
+    pair = (challenger.rows, champion.rows)
+    if metric.direction is Direction.MINIMIZE and name in challenger.rows.scores:
+        pair = (champion.rows, challenger.rows)  # the gain in an error per row
+    test = paired_test(name, *pair)
     if test is None or not _agrees(test, metric, challenger, champion):
         return None
     if gates.seed_sd is not None:
@@ -208,7 +221,7 @@ def _agrees(test: "PairedTest", metric: Metric, challenger: Measurement, champio
     name = metric.name.rpartition("/")[2]
     name = "loss" if name == "perplexity" else name
     values = challenger.metrics.get(name, math.nan), champion.metrics.get(name, math.nan)
-    sign = -1 if name == "loss" else 1
+    sign = -1 if metric.direction is Direction.MINIMIZE else 1
     return math.isclose(sign * (values[0] - values[1]), test.difference.value, rel_tol=1e-4, abs_tol=1e-6)
 
 

@@ -10,7 +10,7 @@ from orchestrator.promotion.stored_rows import rows_of_version
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.registry import Version
 
-METRICS = ("accuracy", "macro_f1", "loss")
+METRICS = ("accuracy", "macro_f1", "f1", "loss")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,8 +33,8 @@ class StoredRows:
     measurement: Measurement
 
     def to_text(self) -> str:
-        """Return the content of the file beside a registered adapter: everything but the logits."""
-        measurement = replace(self.measurement, rows=replace(self.measurement.rows, logits=()))
+        """Return the content of the file beside a registered adapter: everything but logits and answers."""
+        measurement = replace(self.measurement, rows=replace(self.measurement.rows, logits=(), answers=()))
         return json.dumps({"version": 1, "digest": self.digest, **asdict(measurement)})
 
     @classmethod

@@ -22,6 +22,7 @@ from orchestrator.tracking.registry import ModelReference, Registry, registry_er
 if TYPE_CHECKING:
     from orchestrator.objective.extractive_qa.answer_spans import ScoredAnswer
     from orchestrator.tracking.adapter_model import AdapterRunner
+    from orchestrator.tracking.entity_model import Entity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,7 @@ class Prediction:
         values: predicted numbers by name; empty for other tasks.
         score: the answer's probability, if it is one of several labels; None for other tasks and a blank text.
         cut: whether the limit of tokens ended a generated answer; None for other tasks and a blank text.
+        entities: the entities found in the text, with their characters; empty for other tasks.
         answers: the best answers in a context with their places; ``answer`` is empty if the context has none. Empty for
             other tasks.
     """
@@ -46,6 +48,7 @@ class Prediction:
     values: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
     cut: bool | None = None
+    entities: "Sequence[Entity]" = ()
     answers: "Sequence[ScoredAnswer]" = ()
 
 
@@ -119,8 +122,10 @@ class Predictor:
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
         from orchestrator.tracking.answer_model import AnswerRunner
+        from orchestrator.tracking.entity_model import EntityRunner
 
-        runner = AnswerRunner if card.head == Head.QUESTION_ANSWERING else AdapterRunner
+        kinds = {Head.QUESTION_ANSWERING: AnswerRunner, Head.TOKEN_CLASSIFICATION: EntityRunner}
+        runner = kinds.get(Head(card.head), AdapterRunner)
         shared = None if bases is None else bases.model_for(folder, card, base)
         return cls(runner(folder, base, device, shared), card, located, calibrated=calibrated)
 
@@ -178,6 +183,8 @@ class Predictor:
             )
             raise UserError(f"{self.reference} was trained on rows of {need}; see predict --pair-column")
         labels = self.card.labels
+        if self.card.head == Head.TOKEN_CLASSIFICATION:
+            return self._entities(texts, batch_size)
         if self.card.head == Head.QUESTION_ANSWERING:
             return self._found(texts, pairs or (), batch_size)
         if not labels:
@@ -204,6 +211,17 @@ class Predictor:
             for text, answer, row in zip(texts, best, by_label, strict=True)
         ]
         return self.calibrated(found) if self._calibrated else found
+
+    def _entities(self, texts: Sequence[str], batch_size: int) -> list[Prediction]:
+        """Return the entities of the texts; ``answer`` lists them in words."""
+        from orchestrator.tracking.entity_model import EntityRunner
+
+        assert isinstance(self._runner, EntityRunner), "the head decides the runner"
+        found = self._runner.entities(texts, batch_size)
+        return [
+            Prediction(text=text, answer=entities_text(some), entities=tuple(some))
+            for text, some in zip(texts, found, strict=True)
+        ]
 
     def _found(self, questions: Sequence[str], contexts: Sequence[str], batch_size: int) -> list[Prediction]:
         """Return the answers found in the contexts; ``answer`` is empty for no answer."""
@@ -236,6 +254,11 @@ def numbers_text(values: Mapping[str, float]) -> str:
     if len(values) == 1:
         return f"{next(iter(values.values())):.4g}"
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def entities_text(entities: "Sequence[Entity]") -> str:
+    """Return the entities in words: ``PERSON: Anna; PLACE: New York``, or ``(no entity)``."""
+    return "; ".join(f"{one['label']}: {one['text']}" for one in entities) or "(no entity)"
 
 
 def labels_text(probabilities: Mapping[str, float]) -> str:

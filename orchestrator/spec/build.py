@@ -8,6 +8,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan, split_reference
+from orchestrator.core.generation import GenerationRequest
 from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
@@ -31,6 +32,7 @@ from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.folds import FoldsSection
 from orchestrator.spec.function import function_facts, read_function
+from orchestrator.spec.generation import read_generation
 from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
@@ -76,13 +78,12 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     function = read_function(file, sources, problems)
     objective, facts = _objective(file.objective, function, sources, objective_facts, problems)
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
-    deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
-    sampler, stopping = _policies(file, metric, facts, space, problems)
+    sampler, stopping, generation = _policies(file, metric, facts, space, problems)
     check_preference(facts if function is None else None, fixed, space, (metric, stopping), problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
-    confirm = checks.read_confirm(file, problems)
+    confirm, deepspeed = checks.read_confirm(file, problems), read_deepspeed(file.training.deepspeed, sources, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
     warnings = (*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems))
@@ -109,6 +110,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         prior=search.prior if function is None else PriorName.NONE,
         stopping=stopping,
         budget=_budget(file),
+        generation=generation,
         confirm=confirm,
         learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),
@@ -157,15 +159,16 @@ def _sampler(file: SweepFile) -> SamplerPolicy:
 
 def _policies(
     file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, space: Space, problems: Problems
-) -> tuple[SamplerPolicy, StoppingPolicy]:
-    """Return sampler and stopping rule; both depend on the goal."""
+) -> tuple[SamplerPolicy, StoppingPolicy, GenerationRequest]:
+    """Return sampler, stopping rule and the answers to write; they depend on the goal."""
     stopping = stopping_for(_stopping(file), file, metric, problems)
     if facts is not None:
         check_limits(file, facts, problems)
     rung = checks.read_rung_metric(file.early_stopping, facts, problems)
     sampler = sampler_for(_sampler(file), file, metric, problems)
     checks.check_sampler(sampler, space, problems)
-    return sampler, replace(stopping, metric=rung)
+    generation = read_generation(file, metric, rung, facts, problems)
+    return sampler, replace(stopping, metric=rung), generation
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:
@@ -242,9 +245,16 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         folds=None if folds is None else folds.folds,
         repeats=1 if folds is None else folds.repeats,
         equal_folds=folds is not None,
+        prompt=_prompt(data.prompt, problems),
         chat_template=_chat_template(data.chat_template, sources, problems),
         packing=_packing(file, problems),
     )
+
+
+def _prompt(written: str | None, problems: Problems) -> str | None:
+    if written is not None and written.count("{text}") != 1:
+        problems.add(("data", "prompt"), f"{{text}} must stand once, for the row's text; got {written!r}")
+    return written
 
 
 def _packing(file: SweepFile, problems: Problems) -> bool:

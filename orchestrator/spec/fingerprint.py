@@ -14,7 +14,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
 _SOURCE = frozenset(item.name for item in fields(Source))
-_OPTIONAL = frozenset({"labels", "classes", "chat_template", "packing"})
+_OPTIONAL = frozenset({"labels", "classes", "chat_template", "packing", "prompt"})
 """Keys of the data, absent if they have no value."""
 _SECTIONS = {
     "epochs": "training.epochs",
@@ -74,6 +74,8 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
         facts["split_rule"] = split_rule
     if spec.prior_points:
         facts["prior"] = [dict(point) for point in spec.prior_points]
+    if spec.generation.searched:
+        facts["generation"] = {"rows": spec.generation.rows, "max_new_tokens": spec.generation.max_new_tokens}
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation
     if spec.deepspeed is not None:

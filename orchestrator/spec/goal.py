@@ -31,7 +31,8 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
     """
     _check_file(file, problems)
     values = {f"val/{name}": direction for name, direction in facts.metrics.items()}
-    measured = [] if file.function else [*facts.metrics]  # a function reports its own metrics alone
+    # A function reports its own metrics alone; answers are not written for training rows and shift sets.
+    measured = [] if file.function else [name for name in facts.metrics if name not in facts.generated]
     gaps = {f"gap/{name}": Direction.MINIMIZE for name in _GAPS if name in measured}
     at_end = {} if file.function else _at_end(file, facts)
     also = []
@@ -62,7 +63,8 @@ def check_limits(file: SweepFile, facts: ObjectiveFacts, problems: Problems) -> 
 
 def _at_end(file: SweepFile, facts: ObjectiveFacts) -> dict[str, Direction]:
     """Return the metrics measured when a trial ends: those of the shift sets, and forgetting."""
-    shift = {f"shift/{name}/{each}": way for name in file.data.shift for each, way in facts.metrics.items()}
+    measured = {each: way for each, way in facts.metrics.items() if each not in facts.generated}
+    shift = {f"shift/{name}/{each}": way for name in file.data.shift for each, way in measured.items()}
     return shift | dict.fromkeys(FORGETTING, Direction.MINIMIZE)
 
 

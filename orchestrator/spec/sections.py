@@ -41,6 +41,7 @@ from orchestrator.spec.fields import (
 from orchestrator.spec.folds import FoldsEntry
 from orchestrator.spec.function_section import FunctionSection
 from orchestrator.spec.gates import GatesSection, MetricRange
+from orchestrator.spec.generation import GenerationSection
 from orchestrator.spec.preference import Preference
 from orchestrator.spec.settings_fields import ParameterEntry, with_parameters, with_settings
 
@@ -102,6 +103,9 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
+    prompt: Prose | None = Field(
+        default=None, description="input of a generative task, with {text} for the row's text; its own if absent"
+    )
     chat_template: Address | None = Field(default=None, description="file in Jinja; the tokenizer's template if absent")
     packing: bool = Field(default=False, description="solo engine: micro-batches are packed, rows attend to themselves")
     general: DataEntry | None = Field(
@@ -333,6 +337,9 @@ class SweepFile(Section):
         default=EarlyStopping(), description="a rule's name, a mapping, or none; if absent, none for several metrics"
     )
     budget: BudgetSection = Field(default=BudgetSection(), description="limits of the sweep")
+    generation: GenerationSection | None = Field(
+        default=None, description="answers of a generative task at reports; at none if absent, unless searched"
+    )
     confirm: ConfirmEntry = Field(
         default=Confirm.AUTO,
         description="trainings of the best configurations with fresh seeds after the search: a mapping with top and "

@@ -8,6 +8,7 @@ from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.function import FunctionPlan
 from orchestrator.core.gates import Gates
+from orchestrator.core.generation import GenerationRequest
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
 from orchestrator.core.policy import (
@@ -50,6 +51,7 @@ class SweepSpec:
         gates: bounds of the gates of ``promote``.
         prefer: what is preferred among adapters that cannot be told apart, the most important first.
         learning_curve: trainings of the winner's configuration on each share of its rows; None: no learning curve.
+        generation: the answers to be written and measured, in a generative task.
         confirm: trainings of the best configurations with fresh seeds, after the search.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as given by the user.
@@ -75,6 +77,7 @@ class SweepSpec:
     path: Path
     text: str
     gates: Gates = field(default_factory=Gates)
+    generation: GenerationRequest = field(default_factory=GenerationRequest)
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
     function: FunctionPlan | None = None

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from orchestrator.statistics.intervals import Interval, mean_interval
 from orchestrator.statistics.resampling import bca_interval, row_draws
-from orchestrator.statistics.row_metrics import DRAWS, ClassMetric
+from orchestrator.statistics.row_metrics import DRAWS, ClassMetric, item_f1
 
 Array: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -113,6 +113,36 @@ def paired_bootstrap(
     def statistic(counts_dg: IntArray) -> Array:
         first, second, true = kinds_3g
         return metric(counts_dg, first, true) - metric(counts_dg, second, true)
+
+    values_d = row_draws(statistic, sizes_g, generator, draws)
+    return _bootstrapped(bca_interval(statistic, sizes_g, values_d, level), values_d, rows)
+
+
+def paired_f1(
+    challenger_3n: Array,
+    champion_3n: Array,
+    generator: np.random.Generator,
+    *,
+    draws: int = DRAWS,
+    level: float = 0.95,
+) -> PairedTest:
+    """Return the bootstrap test over rows of the difference of two F1 of items; see ``paired_bootstrap``.
+
+    Args:
+        challenger_3n: right, predicted and true items of each row, for the challenger.
+        champion_3n: the same for the champion.
+        generator: source of the draws.
+        draws: number of resamplings.
+        level: confidence level in (0, 1).
+
+    Raises:
+        ValueError: the rows differ in number, or there are none.
+    """
+    rows = _rows(challenger_3n[0], champion_3n[0])
+    kinds_6g, sizes_g = np.unique(np.concatenate([challenger_3n, champion_3n]), axis=1, return_counts=True)
+
+    def statistic(counts_dg: IntArray) -> Array:
+        return item_f1(counts_dg, kinds_6g[:3]) - item_f1(counts_dg, kinds_6g[3:])
 
     values_d = row_draws(statistic, sizes_g, generator, draws)
     return _bootstrapped(bca_interval(statistic, sizes_g, values_d, level), values_d, rows)

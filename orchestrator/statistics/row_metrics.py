@@ -85,6 +85,19 @@ def macro_f1(counts_dg: IntArray, predictions_g: IntArray, references_g: IntArra
     return mean
 
 
+def item_f1(counts_dn: IntArray, items_3n: Array) -> Array:
+    """Return F1 of items found in rows, such as entities, for each line of counts, shape (d,); 0 without items.
+
+    Args:
+        counts_dn: how often each row is counted.
+        items_3n: right, predicted and true items of each row.
+    """
+    right_d, predicted_d, true_d = (counts_dn @ items_n for items_n in items_3n)
+    either_d = predicted_d + true_d
+    f1: Array = np.divide(2 * right_d, either_d, out=np.zeros_like(either_d), where=either_d > 0)
+    return f1
+
+
 def accuracy(counts_dg: IntArray, predictions_g: IntArray, references_g: IntArray) -> Array:
     """Return accuracy in [0, 1] for each line of counts, shape (d,)."""
     shares: Array = counts_dg @ (predictions_g == references_g).astype(np.float64) / counts_dg.sum(axis=1)

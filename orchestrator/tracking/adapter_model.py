@@ -38,7 +38,6 @@ SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_la
 
 MAX_NEW_TOKENS = 64
 """Most tokens of a generated answer, for cards without a limit."""
-
 BASE = "LORATORY_BASE_MODEL"
 """Environment variable with the base model's folder or hub id; for servers, which take no ``model_config``."""
 

@@ -61,7 +61,7 @@ class AdapterCard:
         base: the base model as the sweep file names it.
         base_path: the folder or hub id of the base model in training.
         quantisation: arguments of transformers' ``BitsAndBytesConfig`` for the base model; None: not quantised.
-        head: ``sequence_classification``, ``causal_lm``, ``seq2seq_lm`` or ``function``.
+        head: ``sequence_classification``, ``token_classification``, ``causal_lm``, ``seq2seq_lm`` or ``function``.
         labels: names of the classes or of the predicted numbers, in the order of their ids; empty for heads that write.
         problem: ``single_label_classification``, ``multi_label_classification`` or ``regression``.
         max_length: longest input in tokens; longer inputs are cut, as in training.

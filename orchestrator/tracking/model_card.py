@@ -9,6 +9,7 @@ from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
 from orchestrator.core.problem import Problem
 from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
+from orchestrator.tracking.entity_card import ENTITIES, entity_limits, entity_task, types_of
 from orchestrator.tracking.writer_card import input_limit, writer_code, writer_task
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ class GateLine:
 
 
 ANSWERS = "question_answering"
-"""The head of models that answer a question from a context."""
 
 CLASSIFIER = """\
 from peft import PeftModel
@@ -42,7 +42,7 @@ from transformers import {imports}
 
 {base}
 labels = {labels}
-model = AutoModelForSequenceClassification.from_pretrained(
+model = {auto}.from_pretrained(
     {arguments}, num_labels=len(labels){problem}, id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
 )  # the adapter brings its own head
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
@@ -112,6 +112,8 @@ Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.s
 
 def _auto_and_tag(card: "AdapterCard") -> tuple[str, str]:
     """Return the transformers class and the hub's task name."""
+    if card.head == ENTITIES:
+        return "AutoModelForTokenClassification", "token-classification"
     if card.head == ANSWERS:
         return "AutoModelForQuestionAnswering", "question-answering"
     return ("AutoModelForSequenceClassification", "text-classification") if card.labels else WRITERS[card.head]
@@ -121,8 +123,8 @@ def task(card: "AdapterCard") -> str:
     """Return the adapter's task in one sentence."""
     if card.is_function:
         return "The model of a function: its own code trained it, and only its own `load` can load it."
-    if card.head == ANSWERS:
-        return answer_task(card)
+    if card.head in {ENTITIES, ANSWERS}:
+        return entity_task(card.labels) if card.head == ENTITIES else answer_task(card)
     text = "a text" if card.pair_column is None else "a pair of texts"
     if card.problem == Problem.REGRESSION:
         return f"It predicts {' and '.join(f'`{name}`' for name in card.labels)} of {text}, as numbers."
@@ -173,6 +175,8 @@ def _limits(card: "AdapterCard") -> str:
     lines = [input_limit(card)]
     if card.head == ANSWERS:
         lines = answer_limits(card)
+    elif card.head == ENTITIES:
+        lines = entity_limits(card.max_length)
     elif card.problem == Problem.REGRESSION:
         lines.append(f"Every {text} gets numbers, also a text in another language or of another kind.")
     elif card.problem == Problem.MULTI_LABEL:
@@ -259,7 +263,7 @@ def _labels(card: "AdapterCard") -> str:
         return ""
     splits = [*card.label_counts]
     rows = []
-    for name in card.labels:
+    for name in types_of(card.labels) if card.head == ENTITIES else card.labels:
         values = [f"`{value}`" for value, label in card.label_values.items() if label == name]
         counts = [f"{card.label_counts[split].get(name, 0):,}" for split in splits]
         rows.append(" | ".join((_cell(name), _cell(", ".join(values) or "–"), *counts)))

@@ -17,6 +17,7 @@ from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
 from orchestrator.core.problem import Problem
 from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard
+from orchestrator.tracking.entity_card import ENTITIES
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import exclusive
 from orchestrator.tracking.refusals import is_refusal
@@ -154,7 +155,7 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     params = []
     if card.head == ANSWERS:
         params = [ParamSpec("answers", DataType.long, default=5)]
-    elif card.labels and card.problem == Problem.SINGLE_LABEL:
+    elif card.labels and card.problem == Problem.SINGLE_LABEL and card.head != ENTITIES:
         params = [ParamSpec("calibrated", DataType.boolean, default=False)]
     elif not card.labels:
         params = [ParamSpec("max_new_tokens", DataType.long, default=card.max_new_tokens or MAX_NEW_TOKENS)]
@@ -185,6 +186,9 @@ def _files(card: AdapterCard) -> list[Path]:
     """Return the file with the model's code, and the files that it imports."""
     here = Path(__file__)
     adapter = here.with_name("adapter_model.py")
+    if card.head == ENTITIES:
+        words = here.parent.with_name("objective") / "entities" / "entity_words.py"
+        return [here.with_name("entity_model.py"), adapter, words]
     if card.head != ANSWERS:
         return [adapter]
     spans = here.parent.with_name("objective") / "extractive_qa" / "answer_spans.py"
@@ -213,6 +217,10 @@ def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
     from mlflow.types import ColSpec, DataType
     from mlflow.types.schema import Array, Map, Object, Property
 
+    if card.head == ENTITIES:
+        kinds = {"text": DataType.string, "label": DataType.string, "start": DataType.long, "end": DataType.long}
+        parts = [*(Property(name, kind) for name, kind in kinds.items()), Property("score", DataType.double)]
+        return [ColSpec(Array(Object(parts)), "entities")]
     if card.head == ANSWERS:
         one = {"answer": DataType.string, "score": DataType.double}
         place = [Property(name, DataType.long, required=False) for name in ("start", "end")]

@@ -29,7 +29,7 @@ def build_engine(plan: EnginePlan, splits: Splits | None = None) -> Engine:
     from orchestrator.training.context import EngineContext
     from orchestrator.training.process.memory import freeze_gc
 
-    objective = load_objective(plan.objective, plan.data.classes, plan.data.chat_template)
+    objective = load_objective(plan.objective, plan.data.classes, plan.data.chat_template, plan.data.prompt)
     context = EngineContext(plan, objective, splits)
     if plan.engine is EngineName.PACKED:
         from orchestrator.training.mixed import MixedEngine

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import LoratoryError
+from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
+from orchestrator.evaluation.generation.answers import AnswerRows
 from orchestrator.evaluation.shift import shift_metrics
-from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits
+from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits, generation_metrics
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test, record_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.data.task_data import TaskData
@@ -53,6 +55,29 @@ class EngineContext:
         self.require_open()
         assert self._data is not None
         return self._data
+
+    @property
+    def generation(self) -> GenerationPlan | None:
+        """How answers are written and measured; None if the objective has no metrics of answers."""
+        return self.plan.generation if generation_metrics(self.objective) else None
+
+    def answers_due(self, task: TrialTask, points: Iterable[int]) -> GenerationPlan | None:
+        """Return how a trial writes answers at one of some report points; None if it writes none."""
+        plan = self.generation
+        if plan is None:
+            return None
+        all_points = self.plan.timetable.of(task.settings)
+        return plan if any(plan.is_due(point, all_points) for point in points) else None
+
+    def answer_rows(self, split: str, task: TrialTask) -> AnswerRows | None:
+        """Return the rows of a split to answer when a checkpoint is measured after the search; None for no rows.
+
+        These are rows of ``test``, and the rows of ``validation`` answered at reports.
+        """
+        plan = self.generation
+        if plan is None or split not in {"validation", "test"} or (split == "validation" and plan.every is None):
+            return None
+        return self.data.answer_rows(split, task, plan.test_rows if split == "test" else plan.rows)
 
     def require_open(self) -> None:
         """Raise ``LoratoryError`` after ``close``."""

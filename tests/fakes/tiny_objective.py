@@ -8,6 +8,7 @@ from typing import Any
 import datasets
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.generation import GENERATION_METRICS
 from orchestrator.core.metric import Direction
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.language_modelling import CausalLM
@@ -90,6 +91,7 @@ class TinyCausal(CausalLM):
 
     name = "tiny-causal"
     target = "headline"
+    generation_metrics = GENERATION_METRICS
     default_source = Source(origin=Origin.LOCAL, name="made up")
 
     def splits(self, plan: DataPlan) -> Splits:
@@ -120,6 +122,7 @@ class TinySeq2Seq(Seq2SeqLM):
 
     name = "tiny-seq2seq"
     target = "headline"
+    generation_metrics = GENERATION_METRICS
     prompt = "summarise {text}"
     default_source = Source(origin=Origin.LOCAL, name="made up")
 

@@ -37,8 +37,12 @@ def write(folder: Path, text: str, name: str = "mine.py") -> str:
 def test_shipped_objectives_are_complete() -> None:
     assert objective_names() == (
         "chat",
+        "chat_preference",
         "classification",
+        "entities",
         "extractive_qa",
+        "generation",
+        "generation_seq2seq",
         "headline",
         "headline_seq2seq",
         "multi_label",

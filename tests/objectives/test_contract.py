@@ -90,6 +90,12 @@ class TestHeadlineSeq2Seq(Writes):
         return headline_seq2seq.OBJECTIVE
 
 
+class TestGeneration(Writes):
+    @pytest.fixture
+    def objective(self) -> Objective:
+        return load_objective("generation", (), None, "Translate {text} to French: ")
+
+
 class TestShortHeadline(Writes):
     @pytest.fixture
     def objective(self) -> Objective:

@@ -8,7 +8,10 @@ import pytest
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.evaluation.entities.counts import COUNTS
+from orchestrator.evaluation.entities.entity_metrics import f1_of
 from orchestrator.evaluation.metrics import classification_metrics
+from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals
 from orchestrator.evaluation.seed_noise import seed_sd
 from orchestrator.promotion.gates import GateResult, Verdict
 from orchestrator.promotion.paired import champion_gate, decide, slice_gate
@@ -154,3 +157,55 @@ def test_large_slice_refuses_and_small_warns() -> None:
 def test_only_small_slices_abstain_with_rows() -> None:
     result = slices(100, 0, 20, Gates())
     assert (result.verdict, result.refuses, result.rows_needed) == (Verdict.ABSTAIN, False, 400)
+
+
+def test_f1_of_entities_is_compared_by_rows() -> None:
+    draw = np.random.default_rng(0)
+    true_n = draw.integers(0, 4, 300)
+    ours_n, theirs_n = draw.binomial(true_n, 0.95), draw.binomial(true_n, 0.7)
+
+    def found(right_n: Sequence[int]) -> Measurement:
+        items = dict(zip(COUNTS, (tuple(map(float, values)) for values in (right_n, true_n, true_n)), strict=True))
+        rows = RowMeasures(losses=(1.0,) * 300, units=(1.0,) * 300, scores=items)
+        return Measurement(metrics={"f1": f1_of(sum(right_n), sum(true_n), sum(true_n))}, rows=rows)
+
+    ours, theirs = found(ours_n.tolist()), found(theirs_n.tolist())
+    metric = Metric(name="val/f1", direction=Direction.MAXIMIZE)
+    result = champion_gate(metric, ours, theirs, "films/1 (champion)", Gates(), seed_sd("f1", 15_000, ()))
+    assert result is not None
+    assert result.verdict is Verdict.PROMOTE
+    assert result.interval is not None
+    assert result.interval.low < ours.metrics["f1"] - theirs.metrics["f1"] < result.interval.high
+    interval = metric_intervals(ours.metrics, ours.rows, 15_000)["f1"]
+    assert interval.low < ours.metrics["f1"] < interval.high
+    ties = adapter_ties("f1", {1: theirs.rows, 2: ours.rows, 3: ours.rows})
+    assert ties is not None
+    assert {*ties.members} == {2, 3}
+
+
+def test_error_per_row_is_better_when_lower() -> None:
+    draw = np.random.default_rng(0)
+    metric, theirs_n = Metric(name="val/error", direction=Direction.MINIMIZE), draw.uniform(0.4, 0.6, 200)
+
+    def found(values_n: np.ndarray) -> Measurement:
+        values = tuple(map(float, values_n))
+        rows = RowMeasures(losses=(1.0,) * 200, units=(1.0,) * 200, scores={"error": values})
+        return Measurement(metrics={"error": float(np.mean(values))}, rows=rows)
+
+    lower, higher = found(theirs_n - draw.uniform(0, 0.2, 200)), found(theirs_n)
+    for ours, champion, verdict in ((lower, higher, Verdict.PROMOTE), (higher, lower, Verdict.REFUSE)):
+        result = champion_gate(metric, ours, champion, "films/1", Gates(), seed_sd("error", None, ()))
+        assert result is not None
+        assert result.verdict is verdict
+    ties = adapter_ties("error", {1: higher.rows, 2: lower.rows}, metric.direction)
+    assert ties is not None
+    assert ties.best == 2
+
+
+def test_noise_of_perplexity_is_that_of_its_losses() -> None:
+    fresh = [RowMeasures(losses=(1.0 + shift, 2.0 + shift), units=(1.0, 1.0)) for shift in (0.0, 0.1, 0.2)]
+    assert seed_sd("perplexity", None, fresh) == seed_sd("loss", None, fresh)
+    assert seed_sd("perplexity", None, fresh).value == pytest.approx(0.1)
+    longer = RowMeasures(losses=(1.0, 2.0), units=(1.0, 1.0), scores={"chrf": (1.0, 2.0, 3.0)})
+    other = RowMeasures(losses=(1.0, 2.0), units=(1.0, 1.0), scores={"chrf": (1.0, 2.0)})
+    assert seed_sd("chrf", None, (longer, other)).origin == "unknown"

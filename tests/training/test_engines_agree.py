@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Objective
@@ -47,6 +48,7 @@ def test_both_engines_report_the_same(tmp_path: Path, device: str, name: str) ->
         metric="val/loss",
         precision=Precision.FLOAT32,
         device=device,
+        generation=GenerationPlan(max_new_tokens=5, rows=8, test_rows=6, every=1) if name != "bert" else None,
     )
 
     def reports(engine: Engine) -> list[dict[str, float]]:
@@ -60,5 +62,6 @@ def test_both_engines_report_the_same(tmp_path: Path, device: str, name: str) ->
     solo = reports(SoloEngine(EngineContext(plan, objective)))
     packed = reports(MixedEngine(EngineContext(replace(plan, sweep_dir=str(tmp_path / "packed")), objective)))
     assert len(solo) == len(packed) == 7
+    assert all(("val/rouge_l" in report) == (name != "bert") for report in solo)
     for one, other in zip(solo, packed, strict=True):
         assert other == pytest.approx(one, rel=1e-3, abs=1e-5)

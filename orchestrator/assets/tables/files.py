@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.assets.tables.arrow import read_arrow
+from orchestrator.assets.tables.conll import read_conll
 from orchestrator.assets.tables.delimited import read_delimited
 from orchestrator.assets.tables.json_rows import read_json
 from orchestrator.assets.tables.parquet import read_parquet
@@ -22,6 +23,7 @@ FORMATS: Mapping[str, tuple[str, "Callable[[Path, TaskColumns], datasets.Dataset
     ".parquet": ("Parquet", read_parquet),
     ".arrow": ("Arrow", read_arrow),
     ".feather": ("Arrow", read_arrow),
+    ".conll": ("CoNLL", read_conll),
 }
 """Name and reader of each format, by file extension."""
 

@@ -46,7 +46,7 @@ def data(
     from orchestrator.objective.loading import load_objective
     from orchestrator.preparation.data_view import data_view
 
-    view = data_view(spec, load_objective(spec.objective, (), spec.data.chat_template), examples)
+    view = data_view(spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), examples)
     for table in _tables(view):
         screen.show(table)
     screen.emit({"file": file, **asdict(view)})

@@ -88,7 +88,7 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
     spec = spec_of_data(data, task, written)
     fetch_assets(spec, screen.say)
     objective, splits, checked, _ = read_rows(
-        spec, load_objective(spec.objective, (), spec.data.chat_template), screen.say
+        spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), screen.say
     )
     lengths = sorted(token_lengths(objective, splits, checked.tokenizer, _MOST_TOKENS)["train"])
     hardware = detect_hardware(home())

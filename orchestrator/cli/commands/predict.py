@@ -1,6 +1,7 @@
 """``predict``: predict with a promoted model or an exported folder."""
 
 import io
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.stores import logs_folder
 
 if TYPE_CHECKING:
-    from orchestrator.serving.predictor import Prediction
+    from orchestrator.serving.predictor import Prediction, Predictor
     from orchestrator.serving.tables import Table
 
 SILENCE_S = 20.0
@@ -69,8 +70,7 @@ def predict(
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
         predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri), calibrated=calibrated)
-        if max_new_tokens is not None and predictor.card.labels:
-            raise UserError(f"--max-new-tokens: {predictor.reference} is a classifier; leave the option out")
+        _require_writer(predictor, max_new_tokens)
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
             pairs = None if table is None or pair_column is None else table.texts(pair_column)
             predictions = predictor.predict(inputs, batch_size, progress, pairs, max_new_tokens)
@@ -82,17 +82,22 @@ def predict(
     without = sum(item.answer is None for item in predictions)
     if without:
         screen.err.print(f"{without} of {len(predictions)} texts are blank and have no answer", markup=False)
+    _name_cut(screen, predictions, max_new_tokens or predictor.max_new_tokens)
+    screen.emit({"model": predictor.reference, "predictions": [asdict(item) for item in predictions]})
+
+
+def _require_writer(predictor: "Predictor", max_new_tokens: int | None) -> None:
+    """Raise ``UserError`` if a limit of tokens is given for a classifier."""
+    if max_new_tokens is not None and predictor.card.labels:
+        raise UserError(f"--max-new-tokens: {predictor.reference} is a classifier; leave the option out")
+
+
+def _name_cut(screen: Screen, predictions: "list[Prediction]", limit: int) -> None:
+    """Show how many answers were ended by the limit of tokens."""
     cut = sum(item.cut is True for item in predictions)
     if cut:
-        limit = max_new_tokens or predictor.max_new_tokens
         message = f"{cut} of {len(predictions)} answers are cut: no end within {limit} tokens. See --max-new-tokens"
         screen.err.print(message, markup=False)
-    screen.emit(
-        {
-            "model": predictor.reference,
-            "predictions": [asdict(item) for item in predictions],
-        }
-    )
 
 
 @contextmanager
@@ -185,7 +190,7 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
 
     Several labels per text have a column ``probability/LABEL`` each instead, and numbers a column each. Generated text
     has a column ``cut``: whether the limit of tokens ended it. Answers in a context have the columns ``start`` and
-    ``end``: their characters.
+    ``end``: their characters. Entities have a column ``entities``: JSON with their characters, types and scores.
     """
     columns: dict[str, list[str | float | None]] = {"answer": [item.answer for item in predictions]}
     if any(item.score is not None for item in predictions):
@@ -193,6 +198,10 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
     else:
         labels = next((item.probabilities for item in predictions if item.probabilities), {})
         columns |= {f"probability/{name}": [item.probabilities.get(name) for item in predictions] for name in labels}
+    if any(item.entities for item in predictions):
+        columns["entities"] = [
+            None if item.answer is None else json.dumps([*item.entities], ensure_ascii=False) for item in predictions
+        ]
     if any(item.cut is not None for item in predictions):
         columns["cut"] = [None if item.cut is None else str(item.cut).lower() for item in predictions]
     if any(item.answers for item in predictions):

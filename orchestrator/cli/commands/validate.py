@@ -78,7 +78,7 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     from orchestrator.preparation.rows import counted, row_counts, with_language_warning, with_near_copies
     from orchestrator.report.data_text import data_lines
 
-    objective = load_objective(spec.objective, (), spec.data.chat_template)
+    objective = load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt)
     splits, _ = with_near_copies(with_language_warning(objective.splits(spec.data), spec.model))
     objective = with_classes(objective, splits.summary.classes)
     is_local = is_on_this_machine(spec.model)

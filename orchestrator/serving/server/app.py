@@ -19,6 +19,7 @@ from orchestrator.serving.server.guard import Guard
 from orchestrator.serving.server.limits import Limits
 from orchestrator.serving.server.messages import (
     Answer,
+    EntityAnswer,
     ErrorAnswer,
     Health,
     ModelInfo,
@@ -169,7 +170,13 @@ def version_of(name: str, predictor: Predictor) -> str:
 def _answer(found: Prediction | None) -> Answer:
     if found is None:
         return Answer(answer=None, score=None, probabilities={}, cut=None)
-    return Answer(answer=found.answer, score=found.score, probabilities=dict(found.probabilities), cut=found.cut)
+    return Answer(
+        answer=found.answer,
+        score=found.score,
+        probabilities=dict(found.probabilities),
+        cut=found.cut,
+        entities=[EntityAnswer(**one) for one in found.entities],
+    )
 
 
 async def _known(_request: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,16 @@ class PredictRequest(BaseModel):
     )
 
 
+class EntityAnswer(BaseModel):
+    """An entity of a text."""
+
+    text: str
+    label: str = Field(description="its type")
+    start: int = Field(description="its first character")
+    end: int = Field(description="the place after its last character")
+    score: float = Field(description="mean probability of its words' tags")
+
+
 class Answer(BaseModel):
     """The answer to one text."""
 
@@ -28,6 +38,7 @@ class Answer(BaseModel):
     score: float | None = Field(description="the answer's probability; null for generated text")
     probabilities: dict[str, float] = Field(description="by label; empty for generated text")
     cut: bool | None = Field(description="whether the limit of tokens ended a generated text; else null")
+    entities: list[EntityAnswer] = Field(default=[], description="the entities in the text; empty for other tasks")
 
 
 class PredictResponse(BaseModel):

@@ -13,13 +13,15 @@ from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.forgetting import TOKENS
-from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.evaluation.generation.answers import AnswerRows
+from orchestrator.objective.protocol import Example, Objective, Splits, WritesAnswers
 from orchestrator.objective.splits import Fold, folds
 from orchestrator.objective.windows import of_rows, rows_of
 from orchestrator.training.data.general import general_texts
 from orchestrator.training.data.subset import stratified_subset
 
 if TYPE_CHECKING:
+    import datasets
     from transformers import PreTrainedTokenizerBase
 
 
@@ -45,6 +47,7 @@ class TaskData:
         self._plan = plan
         self._splits = objective.splits(plan) if splits is None else splits
         self._encoded: dict[tuple[str, int], list[Example]] = {}
+        self._answers: dict[tuple[str, int, int | None, int], AnswerRows] = {}
         self.tokenizer = tokenizer
         rows = len(self._splits.train)
         rng = np.random.default_rng(derive_seed("training subset", plan.seed))
@@ -111,6 +114,33 @@ class TaskData:
         if name == "train_eval":
             return self.train_eval(task)
         return self.validation(task) if name == "validation" else self.split(name, task.settings.max_length)
+
+    def answer_rows(self, name: str, task: TrialTask, count: int) -> AnswerRows:
+        """Return the first rows of ``validation``, ``test`` or a shift set, at most ``count``, as prompts and targets.
+
+        The objective writes answers.
+        """
+        objective, length = self.objective, task.settings.max_length
+        assert isinstance(objective, WritesAnswers), "the plan measures answers"
+        key = (name, length, task.fold if name == "validation" else None, count)
+        if key not in self._answers:
+            rows = self._rows_to_answer(name, task)
+            rows = rows.select(range(min(count, len(rows))))
+            prompts = objective.prompts(rows, self.tokenizer, length)
+            # One length is kept, as in ``split``.
+            self._answers = {kept: each for kept, each in self._answers.items() if kept[1] == length}
+            self._answers[key] = AnswerRows(prompts=prompts, references=objective.references(rows))
+        return self._answers[key]
+
+    def _rows_to_answer(self, name: str, task: TrialTask) -> "datasets.Dataset":
+        splits = self._splits
+        if name != "validation" or task.fold is None:
+            return splits.by_name()[name if name in {"validation", "test"} else f"shift/{name}"]
+        import datasets
+
+        pool = datasets.concatenate_datasets([splits.train, splits.validation])
+        validation: datasets.Dataset = pool.select(self._fold(task.fold).validation)
+        return validation
 
     def general(self) -> list[list[int]]:
         """Return the token ids of the general text, at most ``forgetting.TOKENS`` each.

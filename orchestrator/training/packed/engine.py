@@ -130,7 +130,7 @@ class PackedEngine:
         for trial in trials:
             trial.train_s += spent * tokens[trial] / sum(tokens.values())
         intact = [trial for trial in trials if trial.task.number not in diverged]
-        write_reports(intact, self._stepper, self._context.device)
+        write_reports(intact, self._stepper, self._context)
         outcomes: dict[int, Report | DivergedError] = {}
         for number, point in wanted.items():
             if number in diverged:
@@ -153,6 +153,7 @@ class PackedEngine:
         assert self._stepper is not None
         trial = self._trials[number]
         trial.load_adapter_of(samples)
+        self._context.add_references(trial.task.settings)  # trials of another length have replaced the rows
         for name in splits:
             [measurement] = self._stepper.measure([trial], self._context.data.measured(name, trial.task))
             yield name, measurement

@@ -14,6 +14,7 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.forgetting import GENERAL, Behaviour, behaviour, forgetting
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import objective_of
+from orchestrator.training.answers import write_and_score
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
@@ -71,7 +72,10 @@ class SoloEngine:
             with merged(model):
                 for name in splits:
                     rows = data.measured(name, task)
-                    yield name, measure(model, objective, rows, data.tokenizer, detailed=True)
+                    found = measure(model, objective, rows, data.tokenizer, detailed=True)
+                    if (wanted := context.answer_rows(name, task)) is not None:
+                        found = write_and_score(model, context, wanted).added_to(found)
+                    yield name, found
 
     def _measure_general(self, checkpoint: Path) -> Measurement:
         """Return the metrics of forgetting of a checkpoint; see ``evaluation.forgetting``. No rows are measured."""

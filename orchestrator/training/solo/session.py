@@ -9,6 +9,7 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import objective_of
+from orchestrator.training.answers import write_and_score
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.context import EngineContext
@@ -123,7 +124,7 @@ class Session:
             for point, due in self._update_plan.due.items()
             if due == update and self._folder.report(point) is None
         ]
-        metrics = self._metrics(trainer, update, train_s) if points else {}
+        metrics = self._metrics(trainer, update, train_s, points) if points else {}
         for point in points:  # several, if one update covers more than one report point
             report = Report(
                 trial=self._task.number,
@@ -142,7 +143,7 @@ class Session:
             self._clock = time.perf_counter()
         shutil.rmtree(written)
 
-    def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
+    def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float, points: list[int]) -> dict[str, float]:
         began = time.perf_counter()
         context, settings = self._context, self._task.settings
         with kept_random_state(), merged(trainer.adapted_model):
@@ -150,10 +151,18 @@ class Session:
                 split: measure(trainer.adapted_model, self._objective, rows, context.data.tokenizer).metrics
                 for split, rows in self._update_plan.splits.items()
             }
+            answers: dict[str, float] = {}
+            if (plan := context.answers_due(self._task, points)) is not None:
+                started = time.perf_counter()
+                wanted = context.data.answer_rows("validation", self._task, plan.rows)
+                found = write_and_score(trainer.adapted_model, context, wanted).metrics
+                answers = {f"val/{name}": value for name, value in found.items()}
+                answers["time/generation_s"] = time.perf_counter() - started
         tokens = self._update_plan.tokens[update]
         new_tokens = tokens - self._update_plan.tokens[self._last_update]
         return {
             **{f"{split}/{name}": value for split in ("val", "train") for name, value in measured[split].items()},
+            **answers,
             **gaps(measured["val"], measured["train"]),
             "optim/learning_rate": trainer.learning_rate,
             "progress/samples": float(update * settings.rows_per_update),

@@ -1,23 +1,49 @@
 """Write the reports of a pack's trials; trials with the same rows are measured together."""
 
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 
 from orchestrator.evaluation.gap import gaps
+from orchestrator.evaluation.generation.answers import score
+from orchestrator.objective.protocol import generation_metrics
+from orchestrator.training.context import EngineContext
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.process.memory import peak_mb
 
 
-def write_reports(trials: Iterable[SlotTrial], stepper: Stepper, device: str) -> None:
+def write_reports(trials: Iterable[SlotTrial], stepper: Stepper, context: EngineContext) -> None:
     """Measure the trials at a report point, and commit their reports."""
     due = {trial: points for trial in trials if trial.batches == 0 and (points := _points_without_report(trial))}
     with_same_rows: dict[Hashable, list[SlotTrial]] = {}
     for trial in due:
         with_same_rows.setdefault(trial.task.rows_key, []).append(trial)
     for group in with_same_rows.values():
-        for trial, metrics in zip(group, _measured(group, stepper, device), strict=True):
-            trial.commit(due[trial], metrics)
+        measured = _measured(group, stepper, context.device)
+        answers = _answered({trial: due[trial] for trial in group}, stepper, context)
+        for trial, metrics in zip(group, measured, strict=True):
+            written = answers.get(trial, {})
+            spent = metrics["time/eval_s"] + written.get("time/generation_s", 0.0)
+            trial.commit(due[trial], {**metrics, **written, "time/eval_s": spent})
+
+
+def _answered(
+    due: Mapping[SlotTrial, list[int]], stepper: Stepper, context: EngineContext
+) -> dict[SlotTrial, dict[str, float]]:
+    """Return the metrics of answers, by trial that writes some at one of its points; all have the same rows."""
+    plan = context.generation
+    trials = [trial for trial, points in due.items() if context.answers_due(trial.task, points)]
+    if plan is None or not trials:
+        return {}
+    began, names = time.perf_counter(), generation_metrics(context.objective)
+    rows = context.data.answer_rows("validation", trials[0].task, plan.rows)
+    written = stepper.write(trials, rows.prompts, plan.max_new_tokens)
+    scored = [score(answers, rows.references, names).metrics for answers in written]
+    seconds_each = (time.perf_counter() - began) / len(trials)
+    return {
+        trial: {**{f"val/{name}": value for name, value in metrics.items()}, "time/generation_s": seconds_each}
+        for trial, metrics in zip(trials, scored, strict=True)
+    }
 
 
 def _points_without_report(trial: SlotTrial) -> list[int]:

@@ -10,11 +10,13 @@ import torch
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.row_measures import Measurement
 from orchestrator.evaluation.crew import Crew
+from orchestrator.evaluation.generation.answers import Answer
 from orchestrator.evaluation.measure import NOTHING, collated, make_batches, measure_models
 from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, LossOfSettings, Objective, objective_of
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_tokens
+from orchestrator.training.packed.execution.writing import Writer
 from orchestrator.training.packed.layout.blocks import Block, batch_layout
 from orchestrator.training.packed.masks.create import create_masks
 from orchestrator.training.packed.slots.updates import SlotUpdate, apply_updates, gradient_norms
@@ -90,6 +92,7 @@ class Stepper:
         self._objective = objective
         self._tokenizer = tokenizer
         self._crew = Crew(threads if pack.device == "cpu" else 1)
+        self._writer = Writer(pack, tokenizer, self._crew)
         self._tokens = tokens if self._crew.threads > 1 or pack.device != "cpu" else 1
         self._spread_tokens = math.inf if pack.device == "cpu" else spread_tokens
         self._sums: dict[int, torch.Tensor] = {}  # by slot, summed loss and units of the current update
@@ -264,6 +267,18 @@ class Stepper:
         measured = measure_models(logits_of, batch_of, objectives, examples, parts, self._crew)
         by_slot = dict(zip(slots, measured or [NOTHING] * len(slots), strict=True))
         return [by_slot[trial.slot] for trial in trials]
+
+    def write(
+        self, trials: Sequence[SlotTrial], prompts: Sequence[Sequence[int]], max_new_tokens: int
+    ) -> list[list[Answer]]:
+        """Return each trial's answers to the same prompts; one forward computes all trials."""
+        by_slot = self._writer.write(sorted(trial.slot for trial in trials), prompts, max_new_tokens)
+        return [by_slot[trial.slot] for trial in trials]
+
+    @property
+    def stores_keys(self) -> bool:
+        """Whether keys and values of the tokens read are stored while answers are written."""
+        return bool(self._writer.cached)
 
     def forget(self, slot: int) -> None:
         """Drop the sums of a slot whose trial has left."""

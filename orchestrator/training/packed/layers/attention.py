@@ -59,11 +59,13 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     layout = context.layout
     if isinstance(attention_mask, _UnsupportedMask):  # any other mask states the padding that the layout knows
         raise CannotPackError(attention_mask.reason)
-    require_supported(others, layout.longest)
+    cache, scale = context.cache, query.shape[-1] ** -0.5 if scaling is None else scaling
+    require_supported(others, layout.longest if cache is None else cache.longest)
+    if cache is not None and cache.is_reading:
+        return cache.attend(query, key, value, scale), None
     read = layout.layout_of(key.transpose(1, 2))
     if read is not layout:
         key, value = key.transpose(0, 2), value.transpose(0, 2)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     drop_prob = quantise_drop_prob(dropout)
     pairs = [*zip(layout.blocks, read.blocks, strict=True)]

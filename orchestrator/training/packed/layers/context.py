@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from orchestrator.training.packed.errors import CannotPackError
+from orchestrator.training.packed.layers.cache import SlotCache
 from orchestrator.training.packed.layout.blocks import Layout
 from orchestrator.training.packed.masks.device import MAX_MODULES
 from orchestrator.training.packed.masks.dropout_masks import DropoutMasks
@@ -22,10 +23,12 @@ class ForwardContext:
     Attributes:
         layout: of the encoder, and from the decoder's first layer on of the decoder.
         masks: dropout masks; None outside training.
+        cache: keys and values of a forward in generation; None: the forward reads whole rows.
     """
 
     layout: Layout
     masks: DropoutMasks | None
+    cache: SlotCache | None = None
 
 
 class _Local(threading.local):
@@ -36,9 +39,11 @@ _LOCAL = _Local()
 
 
 @contextmanager
-def forward_context(layout: Layout, masks: DropoutMasks | None = None) -> Iterator[ForwardContext]:
-    """Make a layout and masks current in this thread for the body of the ``with`` statement."""
-    before, _LOCAL.context = _LOCAL.context, ForwardContext(layout, masks)
+def forward_context(
+    layout: Layout, masks: DropoutMasks | None = None, cache: SlotCache | None = None
+) -> Iterator[ForwardContext]:
+    """Make a layout, masks and a cache current in this thread for the body of the ``with`` statement."""
+    before, _LOCAL.context = _LOCAL.context, ForwardContext(layout, masks, cache)
     try:
         yield _LOCAL.context
     finally:

@@ -58,6 +58,8 @@ def _flattening_hook(coder: nn.Module) -> Callable[..., _Flattened]:
         layout, ids_BT = context.layout, inputs["input_ids"]
         flat["input_ids"] = layout.flatten(ids_BT)
         flat["position_ids"] = layout.flatten(_positions(coder, ids_BT))
+        if context.cache is not None and context.cache.is_reading:
+            flat["position_ids"] = context.cache.positions_B[None]
         if "token_type_ids" in parameters and hasattr(getattr(coder, "embeddings", None), "token_type_embeddings"):
             types_BT = inputs.get("token_type_ids")
             flat["token_type_ids"] = layout.flatten(torch.zeros_like(ids_BT) if types_BT is None else types_BT)

@@ -1,0 +1,4 @@
+"""The counted entities of a row, among its stored scores."""
+
+COUNTS = ("entities_right", "entities_predicted", "entities_true")
+"""Their names."""

@@ -1,0 +1,173 @@
+"""Reads rows with entities: columns of words and tags, or texts with character spans."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.data import read_table
+from orchestrator.core.data import Source
+from orchestrator.core.errors import DataError
+from orchestrator.core.labels import class_of, mapping_key
+from orchestrator.objective.entities.entity_words import OUTSIDE, Span, word_spans, words_of
+from orchestrator.objective.entities.tags import valid_spans
+from orchestrator.objective.slice_columns import kept_columns
+
+if TYPE_CHECKING:
+    import datasets
+
+_OWN = ("text", "entities", "tokens", "tags", "group")
+_FORM = '{"start": 0, "end": 5, "label": "PERSON"}'
+
+
+def read_entities(source: Source, columns: Mapping[str, str], mapping: Mapping[str, str | None]) -> "datasets.Dataset":
+    """Return the rows of a source with the columns ``text`` and ``entities``: a JSON list of ``[start, end, type]``.
+
+    Words of a column ``tokens`` are joined by spaces. ``inexact`` is the number of a row's entities which begin or end
+    inside a word; they get the whole word.
+
+    Args:
+        source: the source.
+        columns: ``data.columns``.
+        mapping: ``data.labels``: type or tag by its value in the data; None excludes its entities.
+
+    Raises:
+        DataError: a column is missing, or a row's tags or spans are invalid; the message names the row.
+    """
+    import datasets
+
+    rows = read_table(source, columns)
+    if {"tokens", "tags"} <= {*rows.column_names}:
+        texts, spans = _from_tags(rows, mapping, source)
+    elif {"text", "entities"} <= {*rows.column_names}:
+        texts = [_text(value, number, source) for number, value in enumerate(rows["text"][:], start=1)]
+        given = enumerate(zip(texts, rows["entities"][:], strict=True), start=1)
+        spans = [_spans(text, value, mapping, f"{source}, row {number}") for number, (text, value) in given]
+    else:
+        raise DataError(
+            f"data.columns: {source} needs the columns tokens and tags, or text and entities (columns: "
+            f"{', '.join(rows.column_names)}). Set data.columns: {{tokens: COLUMN, tags: COLUMN}}"
+        )
+    kept: dict[str, Sequence[object]] = kept_columns(rows, columns, _OWN)
+    if "group" in rows.column_names:
+        kept["group"] = rows["group"][:]
+    return datasets.Dataset.from_dict(
+        {
+            **kept,
+            "text": texts,
+            "entities": [json.dumps([[each.start, each.end, each.label] for each in row]) for row in spans],
+            "inexact": [_inexact(text, row) for text, row in zip(texts, spans, strict=True)],
+        }
+    )
+
+
+def stored_spans(stored: str) -> list[Span]:
+    """Return the spans of a row's column ``entities``."""
+    return [Span(start=start, end=end, label=label) for start, end, label in json.loads(stored)]
+
+
+def _named(value: str, mapping: Mapping[str, str | None]) -> str | None:
+    """Return the name of a value by ``data.labels``, or the value itself."""
+    keys = [*mapping]
+    place = class_of(mapping_key(value), keys)
+    return value if place is None else mapping[keys[place]]
+
+
+def _from_tags(
+    rows: "datasets.Dataset", mapping: Mapping[str, str | None], source: Source
+) -> tuple[list[str], list[list[Span]]]:
+    names = getattr(getattr(rows.features["tags"], "feature", None), "names", None)
+    words = [_listed(value, f"column tokens of {source}", row) for row, value in enumerate(rows["tokens"][:], start=1)]
+    tags = [_listed(value, f"column tags of {source}", row) for row, value in enumerate(rows["tags"][:], start=1)]
+    for number, (some, given) in enumerate(zip(words, tags, strict=True), start=1):
+        if len(some) != len(given):
+            raise DataError(f"{source}, row {number}: {len(some)} tokens and {len(given)} tags; each token needs a tag")
+    named = [[_tag(tag, names, mapping, source) for tag in row] for row in tags]
+    spans = valid_spans(named, f"column tags of {source}")
+    texts, placed = [], []
+    for some, row in zip(words, spans, strict=True):
+        starts = [0]
+        for word in some:
+            starts.append(starts[-1] + len(word) + 1)
+        texts.append(" ".join(some))
+        placed.append([Span(start=starts[s.start], end=starts[s.end] - 1, label=s.label) for s in row])
+    return texts, placed
+
+
+def _listed(value: object, place: str, row: int) -> list[str]:
+    """Return the items of a cell as text: a list, or text with spaces between them."""
+    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        return [str(item).strip() for item in value]
+    if isinstance(value, str):
+        return value.split()
+    if value is None:
+        return []
+    raise DataError(f"{place}, row {row}: a list of text is needed, got {str(value)[:60]!r}")
+
+
+def _tag(tag: str, names: Sequence[str] | None, mapping: Mapping[str, str | None], source: Source) -> str:
+    if names is not None and tag.isdecimal() and int(tag) < len(names):
+        tag = names[int(tag)]
+    named = _named(tag, mapping) if tag != OUTSIDE else tag
+    if named is not None and named.lstrip("-").isdecimal():
+        raise DataError(
+            f"column tags of {source} has numbers, and no names for them. Name them in data.labels: "
+            "{0: O, 1: B-PERSON, 2: I-PERSON}"
+        )
+    return OUTSIDE if named is None else named
+
+
+def _text(value: object, row: int, source: Source) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise DataError(f"column text of {source}, row {row}: text is needed, got {str(value)[:60]!r}")
+
+
+def _spans(text: str, value: Any, mapping: Mapping[str, str | None], place: str) -> list[Span]:  # noqa: ANN401  (JSON)
+    """Return the entities of one row, in order.
+
+    Raises:
+        DataError: a span has another form, lies outside the text, holds no word, or overlaps another one.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "[]")
+        except ValueError as error:
+            raise DataError(f"{place}: entities are not valid JSON: {error}") from error
+    spans = [span for each in value or () if (span := _span(text, each, mapping, place)) is not None]
+    spans.sort(key=lambda each: each.start)
+    for one, other in pairwise(spans):
+        if other.start < one.end:
+            shown = f"{text[one.start : one.end]!r} ({one.label}) and {text[other.start : other.end]!r} ({other.label})"
+            raise DataError(f"{place}: the entities {shown} overlap; a word has one type. Keep one of them")
+    return spans
+
+
+def _span(text: str, each: Any, mapping: Mapping[str, str | None], place: str) -> Span | None:  # noqa: ANN401  (JSON)
+    given = [each.get(name) for name in ("start", "end", "label")] if isinstance(each, dict) else each
+    kinds = (int, int, str)
+    if not isinstance(given, list | tuple) or len(given) != 3 or not all(map(isinstance, given, kinds)):
+        raise DataError(f"{place}: an entity has the form {_FORM}, got {str(each)[:60]}")
+    start, end, label = given
+    if not 0 <= start < end <= len(text) or not words_of(text[start:end]) or not label.strip():
+        raise DataError(
+            f"{place}: the entity from character {start} to {end} with the type {label!r} is empty or outside of the "
+            f"text of {len(text)} characters. The end is the place after the last character"
+        )
+    named = _named(label.strip(), mapping)
+    return None if named is None else Span(start=start, end=end, label=named)
+
+
+def _inexact(text: str, spans: Sequence[Span]) -> int:
+    """Return the number of entities that do not begin and end with words."""
+    words = words_of(text)
+    whole = {(words[each.start][0], words[each.end - 1][1], each.label) for each in word_spans(spans, words)}
+    trimmed = (_trimmed(text, each) for each in spans)
+    return sum((start, end, label) not in whole for start, end, label in trimmed)
+
+
+def _trimmed(text: str, span: Span) -> tuple[int, int, str]:
+    """Return an entity without spaces around it."""
+    inner = text[span.start : span.end]
+    start = span.start + len(inner) - len(inner.lstrip())
+    return start, start + len(inner.strip()), span.label
