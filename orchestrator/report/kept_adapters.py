@@ -114,7 +114,7 @@ def kept_adapters(
     within = {number for number in comparable if by_number[number].violation(metric, newest=True) == 0}
     if within:  # an adapter outside the constraints is not preferred, however good it is
         comparable = {number: rows for number, rows in comparable.items() if number in within}
-    ties = adapter_ties(name, comparable)
+    ties = adapter_ties(name, comparable, metric.direction)
     return KeptAdapters(
         intervals=intervals, comparison=None if ties is None else _comparison(ties, by_number, metric, prefer)
     )
