@@ -11,6 +11,8 @@ from orchestrator.core.space import ParamValue
 
 OVERFITTING = "overfitting: "
 """Prefix of the reason of a trial ended by the overfitting exit."""
+LIMIT = "limit: "
+"""Prefix of the reason of a trial ended by one of ``early_stopping.limits``."""
 AT_END = ("shift/", "forgetting/")
 """Prefixes of the metrics of the best checkpoint measured when a trial ends; later measurements do not change them."""
 OUT_OF_MEMORY = "out of memory: "
