@@ -156,6 +156,10 @@ class TrialRecord:
         """Whether the newest report has no decision yet."""
         return not self.ended and bool(self.reports) and self.reports[-1].nominal_samples not in self.decisions
 
+    def training_rows(self, rows: int | None) -> int | None:
+        """Return the number of training rows of this trial, a part of the sweep's ``rows``; None: unknown."""
+        return None if rows is None else math.ceil(self.settings.train_fraction * (self.share or 1.0) * rows)
+
     def best(self, metric: Metric, *, until: int | None = None) -> Report | None:
         """Return the report with the best value of ``metric``, the first of equal ones; None if no value is a number.
 
