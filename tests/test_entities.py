@@ -68,10 +68,10 @@ def test_entities_are_searched_registered_and_used(tmp_path: Path) -> None:
     assert second["answer"] == "(no entity)" or second["entities"]
     (tmp_path / "in.csv").write_text('text\n"the"\n""\n')
     written = tmp_path / "out.csv"
-    done = CliRunner().invoke(
+    called = CliRunner().invoke(
         make_app(), ["predict", str(folder), "--file", str(tmp_path / "in.csv"), "-o", str(written)]
     )
-    assert done.exit_code == 0, done.output
+    assert called.exit_code == 0, called.output
     table = pd.read_csv(written, keep_default_na=False)
     assert table["entities"].tolist() == ["[]", ""]
 
