@@ -18,6 +18,8 @@ from orchestrator.spec.load import load_spec
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
+WHOLE = ("entities", "extractive-answers", "own-objective", "preference-tuning")
+"""The pages with a whole sweep file."""
 DOCUMENTED = sorted((ROOT / "docs").rglob("*.yaml"))
 HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklearn", "optuna", "numpy", "plotly")
 
@@ -31,7 +33,7 @@ def test_number_of_shipped_sweeps() -> None:
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the folder of the examples, with the data files that scripts or readers write."""
     folder = shutil.copytree(ROOT / "docs" / "examples", tmp_path_factory.mktemp("docs") / "examples")
-    for name in ("news_questions.jsonl", "questions.jsonl", "pairs.jsonl"):
+    for name in ("news_questions.jsonl", "questions.jsonl", "pairs.jsonl", "news.jsonl"):
         (folder / name).write_text("{}\n")
     return folder
 
@@ -60,7 +62,7 @@ def test_sweep_files_in_docs_load(page: Path, examples: Path) -> None:
     """Each sweep file in a page is loaded from the folder of the examples."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     whole = [block for block in blocks if re.search(r"^name:", block, re.MULTILINE)]
-    assert len(whole) == {"own-objective": 1, "extractive-answers": 1, "preference-tuning": 1}.get(page.stem, 0)
+    assert len(whole) == (page.stem in WHOLE)
     for block in whole:
         (examples / "block.yaml").write_text(block)
         load_spec(examples / "block.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
