@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: help sweep test test-extended test-qlora test-deepspeed test-tensorflow check format docs findings lock wheel assets clean-venv
+.PHONY: help sweep smoke test test-extended test-qlora test-deepspeed test-tensorflow check format docs findings lock wheel assets clean-venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ test-tensorflow: $(VENV)/.dev $(VENV)/.assets requirements-tensorflow.lock ## ru
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-tensorflow.lock
 	$(BIN)/python -m pytest -m tensorflow -n 2 --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-tensorflow.lock; exit $$result
+
+smoke: $(VENV)/.dev $(VENV)/.assets ## run every shipped sweep on few rows, in stores of its own
+	./.ci/smoke $(BIN)/python
 
 check: $(VENV)/.dev ## lint, check types, layers and language
 	$(BIN)/ruff check .

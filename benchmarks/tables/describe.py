@@ -71,7 +71,7 @@ def markdown(descriptions: Sequence[Description]) -> str:
         lines.append(
             f"| {table.name} | {table.metric.name} | {len(table.configurations())} | {len(table.trials)} | "
             f"{len(table.points)} | {table.points[-1]:,} | {item.default:.4f} | {item.best:.4f} | "
-            f"{item.validation_noise:.4f} | {item.test_noise:.4f} |"
+            f"{_deviation(item.validation_noise)} | {_deviation(item.test_noise)} |"
         )
     shares = " | ".join(f"{share:.0%}" for share in SHARES)
     lines += ["", f"| table | early value of | {shares} |", "|---|---|" + "---|" * len(SHARES)]
@@ -79,6 +79,11 @@ def markdown(descriptions: Sequence[Description]) -> str:
         for name, values in item.correlations.items():
             lines.append(f"| {item.table.name} | {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
     return "\n".join(lines)
+
+
+def _deviation(value: float) -> str:
+    """Return a standard deviation between seeds as text; with one seed there is none."""
+    return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 def picture(description: Description) -> Figure:

@@ -1,4 +1,4 @@
-"""Writes questions on the packaged BBC news, with answers found by rules: ``python docs/examples/news_questions.py``.
+"""Writes questions on the packaged BBC news, with answers found by rules: ``python -m docs.examples.news_questions``.
 
 A context has three sentences of an article. A question asks for an amount of money, a percentage, a year, a weekday or
 a speaker. The rule of its kind finds exactly one such span in the context, or none: then the question has no answer,

@@ -83,7 +83,8 @@ class TrialSettings:
     init: str = _setting(
         "default",
         Group.ADAPTER,
-        "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal, pissa, olora, eva, lora_ga or mica",
+        "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal, pissa, "
+        "pissa_niter_N, olora, eva, lora_ga or mica",
         choices=tuple(INITS),
     )
     epochs: float = _setting(
@@ -137,13 +138,13 @@ class TrialSettings:
     loss: str = _setting(
         PreferenceLossName.DPO.value,
         Group.PREFERENCE,
-        "loss over pairs of answers: dpo, dpo_norm (log-ratios per token), ipo, simpo or orpo (no base model)",
+        "loss over pairs of answers: dpo, dpo_norm (log-ratios per token), ipo; simpo and orpo, without a reference",
         choices=tuple(PreferenceLossName),
     )
     beta: float = _setting(
         0.1,
         Group.PREFERENCE,
-        "strength of the preference: dpo 0.05 to 0.5, dpo_norm and simpo 1 to 10",
+        "strength of the preference; usual: dpo 0.05 to 0.5, dpo_norm 1 to 10, ipo 0.05 to 1, simpo 2 to 10, orpo 0.1",
         low=0,
         open_low=True,
         high=1000,

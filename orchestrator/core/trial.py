@@ -11,6 +11,8 @@ from orchestrator.core.space import ParamValue
 
 OVERFITTING = "overfitting: "
 """Prefix of the reason of a trial ended by the overfitting exit."""
+LIMIT = "limit: "
+"""Prefix of the reason of a trial ended by one of ``early_stopping.limits``."""
 AT_END = ("shift/", "forgetting/")
 """Prefixes of the metrics of the best checkpoint measured when a trial ends; later measurements do not change them."""
 OUT_OF_MEMORY = "out of memory: "
@@ -153,6 +155,10 @@ class TrialRecord:
     def undecided(self) -> bool:
         """Whether the newest report has no decision yet."""
         return not self.ended and bool(self.reports) and self.reports[-1].nominal_samples not in self.decisions
+
+    def training_rows(self, rows: int | None) -> int | None:
+        """Return the number of training rows of this trial, a part of the sweep's ``rows``; None: unknown."""
+        return None if rows is None else math.ceil(self.settings.train_fraction * (self.share or 1.0) * rows)
 
     def best(self, metric: Metric, *, until: int | None = None) -> Report | None:
         """Return the report with the best value of ``metric``, the first of equal ones; None if no value is a number.

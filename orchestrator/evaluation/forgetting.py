@@ -137,7 +137,10 @@ def _loss(model: "torch.nn.Module", rows_1T: "Sequence[torch.Tensor]") -> float:
 
 
 def _vector(model: Any, head: Head, ids_1T: "torch.Tensor") -> "torch.Tensor":  # noqa: ANN401  (model classes vary)
-    """Return the mean of the last hidden states over the tokens; of an encoder-decoder model those of its encoder."""
+    """Return the mean of the last hidden states over the tokens; of an encoder-decoder model those of its encoder.
+
+    The virtual tokens of a prompt, in front of the text, do not count.
+    """
     given = {"input_ids": ids_1T, "attention_mask": ids_1T.new_ones(ids_1T.shape)}
     if head is Head.SEQ2SEQ_LM:
         hidden_1TH = model.get_encoder()(**given).last_hidden_state
@@ -146,5 +149,5 @@ def _vector(model: Any, head: Head, ids_1T: "torch.Tensor") -> "torch.Tensor":  
         if not states:
             raise LoratoryError(f"general text: {type(model).__name__} returns no hidden states")
         hidden_1TH = states[-1]
-    mean_H: torch.Tensor = hidden_1TH[0].float().mean(0)
+    mean_H: torch.Tensor = hidden_1TH[0, -ids_1T.shape[1] :].float().mean(0)
     return mean_H

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.core.metric import Direction
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.seed_noise import FREEDOM, assumed_noise
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from orchestrator.statistics.intervals import Interval
     from orchestrator.statistics.paired import PairedTest
     from orchestrator.statistics.ties import Ties
+
+_SHARES = frozenset(
+    {
+        *("accuracy", "macro_f1", "f1", "character_f1", "exact_match", "rouge_1", "rouge_2", "rouge_l"),
+        *("preference_accuracy", "logp_accuracy"),
+    }
+)
+"""Metrics in [0, 1], and their intervals too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,9 +116,7 @@ def seeds_interval(
         return None
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
-    low, high = score.total.low, score.total.high
-    if name in {"accuracy", "macro_f1"}:
-        low, high = max(0.0, low), min(1.0, high)
+    low, high = _possible(name, score.total)
     if low == high:
         return None
     return MetricInterval(
@@ -137,10 +144,10 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
         noise = assumed_noise(training_rows)
         seed_sd = noise.sd
         interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
-        limits = interval.value, max(0.0, interval.low), min(1.0, interval.high)
+        limits = interval.value, *_possible(name, interval)
     elif name == "macro_f1" and classes:
         interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
-        limits = interval.value, interval.low, interval.high
+        limits = interval.value, *_possible(name, interval)
     elif name in {"loss", "perplexity"}:
         interval = mean_interval(np.array(rows.losses), np.array(rows.units))
         limits = interval.value, interval.low, interval.high
@@ -148,10 +155,10 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
             limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
     elif name == "f1" and (items := items_of(rows)):
         interval = _item_interval(np.array(items))
-        limits = interval.value, interval.low, interval.high
+        limits = interval.value, *_possible(name, interval)
     elif len(rows.scores.get(name, ())) > 1:
         interval = mean_interval(np.array(rows.scores[name]))
-        limits = interval.value, interval.low, interval.high
+        limits = interval.value, *_possible(name, interval)
     else:
         return None
     computed, low, high = limits
@@ -160,6 +167,13 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     return MetricInterval(
         low=low, high=high, level=interval.level, rows=len(rows.scores.get(name, rows.losses)), seed_sd=seed_sd
     )
+
+
+def _possible(name: str, interval: "Interval") -> tuple[float, float]:
+    """Return the ends of an interval; those of a share are in [0, 1]. An own metric of this name may be in percent."""
+    if name in _SHARES and 0 <= interval.value <= 1:
+        return max(0.0, interval.low), min(1.0, interval.high)
+    return interval.low, interval.high
 
 
 def items_of(rows: RowMeasures) -> "list[tuple[float, ...]]":
@@ -197,7 +211,9 @@ def _item_tests(items_k3n: "NDArray[np.float64]") -> "tuple[int, dict[int, Paire
     return best, {place: paired_f1(items_k3n[best], items_k3n[place], generator) for place in others}
 
 
-def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
+def adapter_ties(
+    metric: str, rows: Mapping[int, RowMeasures], direction: Direction = Direction.MAXIMIZE
+) -> "Ties | None":
     """Return the adapters that paired tests cannot tell apart from the best on the same rows.
 
     Accuracies are compared by the exact McNemar test, macro-F1 by a paired bootstrap, losses, perplexities and metrics
@@ -206,6 +222,7 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     Args:
         metric: name of the metric without a split.
         rows: rows of each adapter by the number of its trial; of equal values the first is the best.
+        direction: of a metric with a value per row; other metrics have their own.
 
     Returns:
         None for other metrics, for fewer than 2 adapters or rows, and if the rows are not the same.
@@ -232,7 +249,8 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
         best, tests = _item_tests(np.array(items))
     elif _same_rows(metric, each):
         scores_kn = np.array([measured.scores[metric] for measured in each])
-        best, tests = _mean_tests(scores_kn, np.ones(scores_kn.shape[1]))
+        gains_kn = -scores_kn if direction is Direction.MINIMIZE else scores_kn
+        best, tests = _mean_tests(gains_kn, np.ones(scores_kn.shape[1]))
     else:
         return None
     return tied_with_best(trials[best], {trials[place]: test for place, test in tests.items()})

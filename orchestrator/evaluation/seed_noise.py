@@ -60,8 +60,9 @@ class SeedSd:
 def seed_sd(name: str, training_rows: int | None, fresh: Sequence[RowMeasures]) -> SeedSd:
     """Return the standard deviation of a test metric between seeds.
 
-    That of an accuracy is assumed, and pooled with the measured one if there are fresh seeds; that of a loss or of a
-    metric with a value per row is measured, or unknown; that of any other metric is unknown.
+    That of an accuracy is assumed, and pooled with the measured one if there are fresh seeds; that of a loss (also for
+    a perplexity, whose test compares losses) or of a metric with a value per row is measured, or unknown; that of any
+    other metric is unknown.
 
     Args:
         name: the metric's name without a split.
@@ -83,9 +84,9 @@ def seed_sd(name: str, training_rows: int | None, fresh: Sequence[RowMeasures]) 
         correct_sn = np.array([each.predictions for each in fresh]) == np.array(fresh[0].references)
         noise = accuracy_score(correct_sn, assumed_noise(training_rows, FREEDOM)).seed_noise
         return SeedSd(value=noise.sd, origin=f"assumed, and {measured}")
-    if name == "loss":
+    if name in {"loss", "perplexity"}:
         noise = mean_score(np.array([each.losses for each in fresh]), units_n=np.array(fresh[0].units)).seed_noise
-    elif all(name in each.scores for each in fresh):
+    elif len({len(each.scores.get(name, ())) for each in fresh}) == 1 and len(fresh[0].scores.get(name, ())) > 1:
         noise = mean_score(np.array([each.scores[name] for each in fresh])).seed_noise
     else:
         return SeedSd(value=0.0, origin="unknown")

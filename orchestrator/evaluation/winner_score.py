@@ -71,7 +71,7 @@ def corrected_winner(
         sweep_dir: folder of the sweep.
         records: the trials, in any order.
         metric: the searched metric.
-        training_rows: number of rows of a training; None: unknown.
+        training_rows: number of the sweep's training rows; None: unknown.
 
     Returns:
         None for another metric than ``val/accuracy`` and ``val/loss``, for fewer than 2 trials with a score, and
@@ -88,7 +88,7 @@ def corrected_winner(
     if winner.number not in rows or len(rows) < 2 or len({each.references for each in rows.values()}) > 1:
         return None
     loss = metric.name == "val/loss"
-    seed_sd = None if loss else assumed_seed_sd(training_rows)
+    seed_sd = None if loss else assumed_seed_sd(winner.training_rows(training_rows))
     found = _corrected(ranked, rows, metric, seed_sd or 0.0)
     if not all(map(math.isfinite, (found.low, found.high))):
         return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.core.gates import Gates
-from orchestrator.core.metric import Metric
+from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.score_intervals import items_of
 from orchestrator.evaluation.seed_noise import ORIGIN, SeedSd
@@ -88,7 +88,10 @@ def champion_gate(
         seeds: the noise of the metric between seeds; ``gates.seed_sd`` replaces it.
     """
     name, needed = metric.name.rpartition("/")[2], gates.champion_gain or 0.0
-    test = paired_test(name, challenger.rows, champion.rows)
+    pair = (challenger.rows, champion.rows)
+    if metric.direction is Direction.MINIMIZE and name in challenger.rows.scores:
+        pair = (champion.rows, challenger.rows)  # the gain in an error per row
+    test = paired_test(name, *pair)
     if test is None or not _agrees(test, metric, challenger, champion):
         return None
     if gates.seed_sd is not None:
@@ -218,7 +221,7 @@ def _agrees(test: "PairedTest", metric: Metric, challenger: Measurement, champio
     name = metric.name.rpartition("/")[2]
     name = "loss" if name == "perplexity" else name
     values = challenger.metrics.get(name, math.nan), champion.metrics.get(name, math.nan)
-    sign = -1 if name == "loss" else 1
+    sign = -1 if metric.direction is Direction.MINIMIZE else 1
     return math.isclose(sign * (values[0] - values[1]), test.difference.value, rel_tol=1e-4, abs_tol=1e-6)
 
 

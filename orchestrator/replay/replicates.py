@@ -33,7 +33,8 @@ class Replicates:
         for trial in table.trials:
             point = _point(trial.settings, space)
             others = {name: value for name, value in fixed.items() if name not in point}
-            same = all(getattr(trial.settings, name) == value for name, value in others.items())
+            recorded = trial.settings.to_json()
+            same = all(recorded.get(name) == value for name, value in others.items())
             if same and space.contains(point):
                 key = self.key(trial.settings)
                 candidates.setdefault(key, point)
@@ -57,15 +58,17 @@ class Replicates:
 
     def key(self, settings: TrialSettings) -> _Values:
         """Return the values of the fixed settings and the parameters, the same for replicates of a configuration."""
-        return tuple(getattr(settings, name) for name in self._names)
+        values = settings.to_json()
+        return tuple(values.get(name) for name in self._names)
 
 
 def _point(settings: TrialSettings, space: Space) -> dict[str, ParamValue]:
     """Return the values of the active parameters, floats for real ranges."""
     point: dict[str, ParamValue] = {}
+    values = settings.to_json()
     for parameter in space.parameters:
         if parameter.is_active(point):
-            value: ParamValue = getattr(settings, parameter.name)
+            value: ParamValue = values.get(parameter.name)  # an absent option has its default
             number = isinstance(value, int) and not isinstance(value, bool)
             is_real = isinstance(parameter.distribution, FloatRange) and number
             point[parameter.name] = float(value or 0) if is_real else value

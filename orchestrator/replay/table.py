@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
@@ -142,9 +142,9 @@ def merge(tables: Sequence[TrialTable]) -> TrialTable:
 def _differing_settings(trials: Sequence[TableTrial]) -> list[str]:
     """Return the settings with several values among the trials, although they are no parameter of any of them."""
     searched = {name for trial in trials for name in trial.params}
-    names = [item.name for item in fields(TrialSettings) if item.name not in searched]
-    known = [trial.settings for trial in trials]
-    return [name for name in names if any(getattr(one, name) != getattr(known[0], name) for one in known)]
+    known = [trial.settings.to_json() for trial in trials]
+    names = dict.fromkeys(name for values in known for name in values if name not in searched)
+    return [name for name in names if any(values.get(name) != known[0].get(name) for values in known)]
 
 
 def _differences(first: TrialTable, second: TrialTable) -> str:

@@ -8,6 +8,7 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
 from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.settings import RULES, Group
 from orchestrator.core.timetable import Timetable
 from orchestrator.preparation.defaults import Stored, with_rung_metric, with_trial_length
 from orchestrator.replay.table import TrialTable
@@ -16,7 +17,7 @@ from orchestrator.spec.load import load_text
 from orchestrator.spec.possible import possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 
-_DIRECTIONS = {
+DIRECTIONS = {
     "loss": Direction.MINIMIZE,
     "perplexity": Direction.MINIMIZE,
     "accuracy": Direction.MAXIMIZE,
@@ -26,15 +27,26 @@ _DIRECTIONS = {
     "auroc": Direction.MAXIMIZE,
     "brier": Direction.MINIMIZE,
     "ece_15_l1": Direction.MINIMIZE,
-    "exact_match": Direction.MAXIMIZE,
+    "mse": Direction.MINIMIZE,
+    **dict.fromkeys(
+        (
+            *("exact_match", "f1", "character_f1", "precision", "recall", "micro_f1", "token_accuracy"),
+            *("r2", "spearman", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf"),
+            *("preference_accuracy", "margin", "logp_accuracy", "chosen_logp"),
+        ),
+        Direction.MAXIMIZE,
+    ),
 }
 """Directions of the metrics of the shipped objectives, by name without the split."""
+_SHIFT = "recorded"
+"""Stands for the data of each shift set."""
 _UNREAD = (
     "objective=recorded",
     "model=null",
     "data.source=null",
     "data.labels={}",
-    "data.shift={}",
+    "data.general=null",
+    "generation=null",
     "training.deepspeed=null",
     "quantisation=null",
     "tracking={}",
@@ -79,13 +91,20 @@ def timetable_of(table: TrialTable, spec: SweepSpec) -> Timetable:
 def _written(table: TrialTable, overrides: Sequence[str] = ()) -> SweepSpec:
     """Return the sweep file of a table with overrides, without defaults for the values left open."""
     facts = _facts(table)
+    shift = ", ".join(f"{name}: {_SHIFT}" for name in _shift_sets(table))  # a goal may name their metrics
     return load_text(
         table.spec_text,
         Path(f"{table.name}.yaml"),
-        (*_UNREAD, *overrides),
+        (*_UNREAD, f"data.shift={{{shift}}}", *overrides),
         objective_facts=lambda _objective: facts,
-        packaged=(),
+        packaged=(_SHIFT,),
     )
+
+
+def _shift_sets(table: TrialTable) -> list[str]:
+    """Return the names of the shift sets measured in a table."""
+    measured = (name.split("/") for trial in table.trials for name in trial.final)
+    return sorted({parts[1] for parts in measured if parts[0] == "shift"})
 
 
 def _rows(table: TrialTable) -> int:
@@ -102,9 +121,15 @@ def _require_known_direction(table: TrialTable, spec: SweepSpec) -> None:
     Raises:
         UserError: a metric is neither the recorded search's own nor one of the shipped objectives.
     """
-    for key, metric in (("search.metric", spec.metric), ("early_stopping.metric", spec.stopping.metric)):
-        if metric is not None and metric.name != table.metric.name and metric.name.partition("/")[2] not in _DIRECTIONS:
-            known = ", ".join([table.metric.name, *(f"val/{name}" for name in _DIRECTIONS)])
+    recorded = {each.name for each in table.metric.metrics}
+    compared = [("search.metric", spec.metric.metrics[0])]
+    compared += [
+        ("search.metrics", each) for each in spec.metric.metrics[1:] if each.name.startswith(("val/", "shift/"))
+    ]
+    compared += [("early_stopping.metric", spec.stopping.metric)] if spec.stopping.metric is not None else []
+    for key, metric in compared:
+        if metric.name not in recorded and metric.name.rpartition("/")[2] not in DIRECTIONS:
+            known = ", ".join([table.metric.name, *(f"val/{name}" for name in DIRECTIONS)])
             raise UserError(
                 f"{key}: table {table.name} does not hold the direction of {metric.name}; set one of {known}"
             )
@@ -114,14 +139,17 @@ def _facts(table: TrialTable) -> ObjectiveFacts:
     """Return the recorded metrics with their directions. ``_require_known_direction`` refuses the use of a guess."""
     names = {name for trial in table.trials for report in trial.reports for name in report.metrics}
     metrics = {
-        name.removeprefix("val/"): _DIRECTIONS.get(name.removeprefix("val/"), Direction.MAXIMIZE)
+        name.removeprefix("val/"): DIRECTIONS.get(name.removeprefix("val/"), Direction.MAXIMIZE)
         for name in sorted(names)
         if name.startswith("val/")
     }
+    recorded = [each for each in table.metric.metrics if each.name.startswith("val/")]
     nothing = Source(origin=Origin.LOCAL, name=table.name)
+    own = tuple(name for name, rule in RULES.items() if rule.group is Group.PREFERENCE)
     return ObjectiveFacts(
-        metrics={**metrics, table.metric.name.removeprefix("val/"): table.metric.direction},
+        metrics=metrics | {each.name.removeprefix("val/"): each.direction for each in recorded},
         default_metric=table.metric.name,
         default_model=nothing,
         default_source=nothing,
+        loss_settings=own,  # the recorded sweep was checked with its objective
     )

@@ -83,7 +83,7 @@ def confirmation_scores(
         sweep_dir: folder of the sweep, with the rows of the test split.
         records: the trials, in any order.
         metric: the searched metric.
-        training_rows: number of rows of a training; None: unknown.
+        training_rows: number of the sweep's training rows; None: unknown.
         folds: number of folds of the rows (``data.folds``); None: there are none.
     """
     fresh = confirmed(records)
@@ -101,6 +101,7 @@ def _score(
     measured = [kept_measurement(sweep_dir, training, metric) for training in fresh.whole]
     rows = [each.rows for each in measured if each is not None]
     tested = [training.final[f"test/{name}"] for training in fresh.whole if f"test/{name}" in training.final]
+    own_rows = trial.training_rows(training_rows)
     limits = _limits(fresh.values(metric), folds)
     return ConfirmedScore(
         trial=trial.number,
@@ -111,7 +112,7 @@ def _score(
         values=fresh.values(metric),
         mean=fresh.mean(metric),
         test=sum(tested) / len(tested) if tested else None,
-        test_interval=seeds_interval(name, rows, training_rows, folds) if len(rows) == len(tested) else None,
+        test_interval=seeds_interval(name, rows, own_rows, folds) if len(rows) == len(tested) else None,
         folds=folds,
         mean_low=limits[0],
         mean_high=limits[1],

@@ -94,7 +94,7 @@ def kept_adapters(
         sweep_dir: folder of the sweep.
         records: the trials, in any order.
         metric: the searched metric.
-        training_rows: number of rows of a training; None: unknown.
+        training_rows: number of the sweep's training rows; None: unknown.
         prefer: what is preferred among adapters that cannot be told apart, the most important first.
     """
     measured = {
@@ -102,19 +102,18 @@ def kept_adapters(
         for record in of_the_search(records)
         if (measurement := kept_measurement(sweep_dir, record, metric)) is not None
     }
-    intervals = {
-        number: {
-            f"test/{name}": each for name, each in metric_intervals(found.metrics, found.rows, training_rows).items()
-        }
-        for number, found in measured.items()
-    }
+    by_number = {record.number: record for record in records}
+    intervals = {}
+    for number, found in measured.items():
+        own_rows = by_number[number].training_rows(training_rows)
+        by_name = metric_intervals(found.metrics, found.rows, own_rows)
+        intervals[number] = {f"test/{name}": each for name, each in by_name.items()}
     name = metric.name.rpartition("/")[2]
     comparable = {number: found.rows for number, found in measured.items() if f"test/{name}" in intervals[number]}
-    by_number = {record.number: record for record in records}
     within = {number for number in comparable if by_number[number].violation(metric, newest=True) == 0}
     if within:  # an adapter outside the constraints is not preferred, however good it is
         comparable = {number: rows for number, rows in comparable.items() if number in within}
-    ties = adapter_ties(name, comparable)
+    ties = adapter_ties(name, comparable, metric.direction)
     return KeptAdapters(
         intervals=intervals, comparison=None if ties is None else _comparison(ties, by_number, metric, prefer)
     )

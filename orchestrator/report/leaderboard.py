@@ -9,7 +9,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import OVERFITTING, TrialRecord, TrialState
+from orchestrator.core.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
 from orchestrator.evaluation.score_intervals import MetricInterval
 from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAdapters
 from orchestrator.spec.trial_length import MIN_STEPS
@@ -163,6 +163,11 @@ class Leaderboard:
             return (
                 f"Even the longest trial overfitted, after {longest.steps:,} optimizer steps. Try more training rows, "
                 "another base model, or lower learning rates and ranks in search.space."
+            )
+        if (longest.reason or "").startswith(LIMIT):
+            return (
+                f"Even the longest trial was ended by early_stopping.limits, after {longest.steps:,} optimizer steps. "
+                "Try wider limits, more training rows, another base model or a wider search.space."
             )
         if most < MIN_STEPS:
             falling = f", and val/loss still fell {end}" if longest.falling else ""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trial import LIMIT, TrialState
 from orchestrator.report import words
 from orchestrator.report.findings import Finding, Rule, unknown
 from orchestrator.report.leaderboard import STILL_FALLING, Row, last_fall
@@ -79,9 +79,13 @@ class TrainingLength:
 
 
 def training_length(summary: Summary) -> TrainingLength:
-    """Return the ends of the best complete trials of a sweep."""
+    """Return the ends of the best complete trials of a sweep; longer training does not help one ended by a limit."""
     records = {record.number: record for record in summary.records}
-    complete = [row for row in summary.leaderboard.rows if row.rank is not None and row.state is TrialState.COMPLETE]
+    complete = [
+        row
+        for row in summary.leaderboard.rows
+        if row.rank is not None and row.state is TrialState.COMPLETE and not (row.reason or "").startswith(LIMIT)
+    ]
     best = tuple(complete[:_BEST])
     falls = {}
     for row in best:

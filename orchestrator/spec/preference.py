@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import StoppingName, StoppingPolicy
@@ -64,10 +65,24 @@ def _check_compared(name: str, compared: tuple[Metric | None, StoppingPolicy], p
     """Refuse to compare trials by losses of different formulas or parameters."""
     metric, stopping = compared
     reason = f"trials with another {name} have another loss, so val/loss does not compare them; set this to"
+    several = metric is not None and len(metric.metrics) > 1
     if metric is not None and metric.name == "val/loss":
-        problems.add_if_unrelated(("search", "metric"), f"{reason} val/preference_accuracy", at_key=True)
+        place: KeyPath = ("search", "metrics", 0) if several else ("search", "metric")
+        problems.add_if_unrelated(place, f"{reason} val/preference_accuracy", at_key=not several)
+    further = "trials with another {} have another loss, so {} does not compare them; remove it"
+    for number, each in enumerate(metric.metrics[1:] if metric is not None else (), start=1):
+        if _is_loss(each.name):
+            problems.add(("search", "metrics", number), further.format(name, each.name))
+    for limit in metric.constraints if isinstance(metric, Goal) else ():
+        if _is_loss(limit.name):
+            problems.add(("search", "constraints", limit.name), further.format(name, limit.name), at_key=True)
     if stopping.rule is not StoppingName.NONE and (stopping.metric is None or stopping.metric.name == "val/loss"):
         problems.add_if_unrelated(("early_stopping", "metric"), f"{reason} val/preference_accuracy", at_key=True)
+
+
+def _is_loss(metric: str) -> bool:
+    """Return whether a metric is a loss over pairs; that on general text is another one."""
+    return metric.endswith("/loss") and not metric.startswith("forgetting/")
 
 
 def _place(name: str, space: Space) -> KeyPath:

@@ -104,10 +104,17 @@ class Data(Section):
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
     prompt: Prose | None = Field(
-        default=None, description="input of a generative task, with {text} for the row's text; its own if absent"
+        default=None,
+        description="input of a generative task, with {text} for the row's text; the objective's own if absent",
     )
-    chat_template: Address | None = Field(default=None, description="file in Jinja; the tokenizer's template if absent")
-    packing: bool = Field(default=False, description="solo engine: micro-batches are packed, rows attend to themselves")
+    chat_template: Address | None = Field(
+        default=None, description="file with a chat template in Jinja; the tokenizer's own if absent"
+    )
+    packing: bool = Field(
+        default=False,
+        description="put the rows of a micro-batch after each other, without padding; no row attends to another. Solo "
+        "engine only",
+    )
     general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
@@ -330,7 +337,7 @@ class SweepFile(Section):
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")
     training: Training = Field(default=Training(), description="device, number format and fixed settings of training")
     preference: Preference = Field(
-        default=Preference(), description="the loss over pairs of answers, for the objective preference"
+        default=Preference(), description="the loss over pairs of answers, for objectives such as preference"
     )
     search: Search = Field(default=Search(), description="search space, metric and sampler")
     early_stopping: EarlyStoppingEntry = Field(

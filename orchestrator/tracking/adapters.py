@@ -249,7 +249,7 @@ class SweepAdapters:
             samples=best.nominal_samples,
             measured_at=best.ended_at,
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
-            intervals=self._intervals(trial, sweep.facts.rows.get("train")),
+            intervals=self._intervals(trial, trial.training_rows(sweep.facts.rows.get("train"))),
             temperature=None if calibration is None else calibration.temperature.value,
             no_answer_threshold=None if validation is None else tuned_threshold(validation.rows.scores),
             params=dict(trial.params),

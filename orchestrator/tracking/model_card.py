@@ -294,7 +294,7 @@ def _quantisation(card: "AdapterCard") -> str:
 def _scaling(card: "AdapterCard") -> str:
     if not card.rslora:
         return ""
-    command = f"loratory export {card.sweep} DIR --trial {card.trial} --plain-scaling"
+    command = f"python -m orchestrator export {card.sweep} DIR --trial {card.trial} --plain-scaling"
     return (
         "\nThe adapter was trained with rsLoRA: its scaling is alpha / √rank (`use_rslora` in `adapter_config.json`).\n"
         "llama.cpp and SGLang ignore this and apply alpha / rank, which is too weak by √rank. For them, export with\n"

@@ -9,15 +9,17 @@ from orchestrator.core.settings import TrialSettings
 if TYPE_CHECKING:
     import torch
 
-_ADAPTER = tuple(method.prefix for method in METHODS.values())
+IN_FULL = "modules_to_save"
+"""peft's name for modules trained in full; part of the names of their parameters in a model."""
+_TOKEN_ROWS = METHODS["trainable_tokens"].prefix
 _LORA_B = ("lora_B", "lora_embedding_B")
 
 
 def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch.optim.AdamW":
     """Return AdamW over the trainable parameters, in groups by learning rate and weight decay.
 
-    Trainable parameters outside the adapter belong to the head. Biases, norms, and tensors with a neutral value other
-    than 0, such as the factors of IA3, have no weight decay.
+    Biases, norms, and tensors with a neutral value other than 0, such as the factors of IA3 and rows of the embedding,
+    have no weight decay.
     """
     import torch
 
@@ -25,7 +27,8 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            is_decayed = parameter.dim() > 1 and (method.decays or method.prefix not in name)
+            is_neutral = (not method.decays and method.prefix in name) or _TOKEN_ROWS in name
+            is_decayed = parameter.dim() > 1 and not is_neutral
             decay = settings.weight_decay if is_decayed else 0.0
             groups.setdefault((learning_rate_of(name, settings), decay), []).append(parameter)
     return torch.optim.AdamW(
@@ -37,11 +40,12 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
 
 
 def learning_rate_of(name: str, settings: TrialSettings) -> float:
-    """Return the peak learning rate of a parameter, given its name in the model or in an adapter's file.
+    """Return the peak learning rate of a parameter, given its name in the model.
 
-    LoRA+ (arXiv 2402.12354) multiplies the learning rate of B.
+    The head, and other modules trained in full, have a rate of their own. LoRA+ (arXiv 2402.12354) multiplies the
+    learning rate of B.
     """
-    if not any(part in name for part in _ADAPTER):
+    if IN_FULL in name:
         return settings.head_learning_rate or settings.learning_rate
     if any(part in name for part in _LORA_B):
         return settings.learning_rate * (settings.lora_plus_ratio or 1.0)

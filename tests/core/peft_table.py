@@ -38,7 +38,8 @@ def table() -> dict[str, Any]:
             for field in dataclasses.fields(config)
             if field.name not in OWNED and _kinds(hints[field.name])["kinds"]
         }
-        prefix = PEFT_TYPE_TO_PREFIX_MAPPING.get(peft_type, _PROMPT)
+        # peft's own prefix of a prompt is in no name of a tensor
+        prefix = _PROMPT if METHODS[name].is_prompt else PEFT_TYPE_TO_PREFIX_MAPPING[peft_type]
         found[name] = {"config": config.__name__, "prefix": prefix, "options": options}
     return found
 

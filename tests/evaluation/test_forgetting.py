@@ -60,3 +60,17 @@ def test_forgetting_rises_with_the_adapter(head: Head, tmp_path: Path) -> None:
     after = np.average(losses, weights=[len(text) - 1 for text in TEXTS])
     assert found[2][GENERAL_LOSS] == pytest.approx(after, rel=1e-4)
     assert found[2][LOSS] == pytest.approx(after - (before.loss or 0.0), rel=1e-2)
+
+
+def test_virtual_tokens_do_not_count(tmp_path: Path) -> None:
+    base = load_base(Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path))), TinyClassification(), "cpu")
+    head = Head.SEQUENCE_CLASSIFICATION
+    settings = TrialSettings.from_params({"method": "prompt_tuning", "options.num_virtual_tokens": 4})
+    model = adapt(base, settings, head).model.eval()
+    found = behaviour(model, head, TEXTS[:2]).vectors
+    assert found is not None
+    for text, vector_H in zip(TEXTS, found, strict=False):
+        with torch.no_grad():
+            states_1TH = model(input_ids=torch.tensor([text]), output_hidden_states=True).hidden_states[-1]
+        assert states_1TH.shape[1] == 4 + len(text)
+        np.testing.assert_allclose(vector_H, states_1TH[0, 4:].mean(0), atol=1e-6)

@@ -26,7 +26,7 @@ exported adapter, one row at a time, and a plain training loop. Families are lis
 
 A model of a packed family may still train solo, depending on its configuration. These do not pack: capped attention
 scores, attention windows shorter than `data.max_length`, dynamic or long RoPE, attention temperature, expert capacity,
-and functional dropout. `loratory sweep FILE --dry-run` shows the engine of a model.
+and functional dropout. `python -m orchestrator sweep FILE --dry-run` shows the engine of a model.
 
 The result of a row never depends on other rows of its batch. If a model depends on padding or on the longest row, only
 rows of equal length are measured together.

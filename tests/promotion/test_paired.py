@@ -181,3 +181,31 @@ def test_f1_of_entities_is_compared_by_rows() -> None:
     ties = adapter_ties("f1", {1: theirs.rows, 2: ours.rows, 3: ours.rows})
     assert ties is not None
     assert {*ties.members} == {2, 3}
+
+
+def test_error_per_row_is_better_when_lower() -> None:
+    draw = np.random.default_rng(0)
+    metric, theirs_n = Metric(name="val/error", direction=Direction.MINIMIZE), draw.uniform(0.4, 0.6, 200)
+
+    def found(values_n: np.ndarray) -> Measurement:
+        values = tuple(map(float, values_n))
+        rows = RowMeasures(losses=(1.0,) * 200, units=(1.0,) * 200, scores={"error": values})
+        return Measurement(metrics={"error": float(np.mean(values))}, rows=rows)
+
+    lower, higher = found(theirs_n - draw.uniform(0, 0.2, 200)), found(theirs_n)
+    for ours, champion, verdict in ((lower, higher, Verdict.PROMOTE), (higher, lower, Verdict.REFUSE)):
+        result = champion_gate(metric, ours, champion, "films/1", Gates(), seed_sd("error", None, ()))
+        assert result is not None
+        assert result.verdict is verdict
+    ties = adapter_ties("error", {1: higher.rows, 2: lower.rows}, metric.direction)
+    assert ties is not None
+    assert ties.best == 2
+
+
+def test_noise_of_perplexity_is_that_of_its_losses() -> None:
+    fresh = [RowMeasures(losses=(1.0 + shift, 2.0 + shift), units=(1.0, 1.0)) for shift in (0.0, 0.1, 0.2)]
+    assert seed_sd("perplexity", None, fresh) == seed_sd("loss", None, fresh)
+    assert seed_sd("perplexity", None, fresh).value == pytest.approx(0.1)
+    longer = RowMeasures(losses=(1.0, 2.0), units=(1.0, 1.0), scores={"chrf": (1.0, 2.0, 3.0)})
+    other = RowMeasures(losses=(1.0, 2.0), units=(1.0, 1.0), scores={"chrf": (1.0, 2.0)})
+    assert seed_sd("chrf", None, (longer, other)).origin == "unknown"

@@ -90,7 +90,7 @@ def test_rslora_export_warns_unless_converted(tracked: Tracked, tmp_path: Path, 
     rslora = replace(candidate, adapter=own, card=replace(candidate.card, rslora=True))
     readme = (own / "README.md").read_text()
     assert "llama.cpp and SGLang ignore this" in readme
-    assert "`loratory export films#1 DIR --trial 0 --plain-scaling`" in readme
+    assert "`python -m orchestrator export films#1 DIR --trial 0 --plain-scaling`" in readme
     expected = plain_peft.classify(own, base, TEXTS, len(LABELS))
     (own / "README.md").unlink()
 

@@ -8,13 +8,15 @@ import pytest
 
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.errors import SpecError, UserError
+from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.trial import Action, TrialState
+from orchestrator.objective.loading import objective_facts
 from orchestrator.replay.replay import Replayed, in_recorded_order, replay, replay_plan, search_plan
 from orchestrator.replay.summary import configuration_values
 from orchestrator.replay.table import TrialTable
-from orchestrator.replay.task import spec_of
+from orchestrator.replay.task import DIRECTIONS, spec_of
 from tests.cluster.fake_sweep import METRIC, FakeSweep, decisions
 from tests.cluster.fake_sweep import POINTS as FAKE_POINTS
 from tests.fakes.fake_engine import FakeEngineFactory
@@ -187,6 +189,31 @@ def test_unknown_direction_is_refused() -> None:
     with pytest.raises(UserError, match=r"early_stopping.metric: table made does not hold the direction of val/mae"):
         spec_of(replace(table, trials=own), ["early_stopping.metric=val/mae"])
     assert spec_of(replace(table, trials=own), ["early_stopping.metric=val/loss"]).stopping.metric is not None
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "objectives").glob("[a-z]*.py")), ids=lambda file: file.stem
+)
+def test_directions_of_shipped_metrics_are_known(file: Path) -> None:
+    facts = objective_facts(file.stem)
+    assert facts.metrics.items() <= DIRECTIONS.items()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("budget:", "preference: {loss: dpo, beta: 0.2}\nbudget:"),
+        ("budget:", "generation: {rows: 4}\nbudget:"),
+        ("max_length: 64", "max_length: 64, general: ./absent.txt"),
+        ("  sampler: random", "  sampler: random\n  constraints: {shift/other/accuracy: {min: 0.4}}"),
+        ("  sampler: random", "  metrics: [val/accuracy, shift/other/accuracy, forgetting/loss]"),
+    ],
+)
+def test_sections_of_every_task_are_replayed(old: str, new: str) -> None:
+    table = made_table(2)
+    spec = spec_of(replace(table, spec_text=table.spec_text.replace(old, new)))
+    directions = {each.name: each.direction for each in spec.metric.metrics}
+    assert directions.get("shift/other/accuracy", Direction.MAXIMIZE) is Direction.MAXIMIZE
 
 
 def test_failed_trial_leaves_test_regret() -> None:

@@ -11,7 +11,9 @@ from orchestrator.core.errors import DataError, UserError
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialState
+from orchestrator.core.space import Choices, Parameter, Space
+from orchestrator.core.trial import TrialState, TrialTask
+from orchestrator.replay.replicates import Replicates
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable, merge
 from orchestrator.replay.table_file import read_table, write_table
 
@@ -126,3 +128,16 @@ def test_merge_refuses_tables_that_differ() -> None:
     other = replace(trial(1), settings=replace(trial(1).settings, weight_decay=0.5))
     with pytest.raises(UserError, match="differ in weight_decay, which no trial searched"):
         merge([table(trial(0)), table(other)])
+    fixed = replace(trial(1), settings=replace(trial(1).settings, options={"bias": "all"}))
+    with pytest.raises(UserError, match=r"differ in options\.bias, which no trial searched"):
+        merge([table(trial(0)), table(fixed)])
+
+
+def test_searched_options_are_replayed() -> None:
+    recorded = [trial(0), *(trial(at, seed, **{"options.bias": "all"}) for at, seed in ((1, 3), (2, 9)))]
+    merged = merge([table(recorded[0]), table(*recorded[1:])])
+    option = Parameter(name="options.bias", distribution=Choices(choices=(None, "all")))
+    replicates = Replicates(merged, Space(parameters=(option,)), {"options.rank_pattern": None})
+    assert replicates.candidates == ({"options.bias": None}, {"options.bias": "all"})
+    task = TrialTask(number=7, settings=recorded[1].settings, seed=9)
+    assert replicates.of(task).number == 2

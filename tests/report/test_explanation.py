@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.facts import SweepFacts
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import OVERFITTING, TrialRecord, TrialState
+from orchestrator.core.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
 from orchestrator.report.confirmation import ConfirmedScore
 from orchestrator.report.explanation import explain
 from orchestrator.report.findings import ADVICE, Finding, Rule
@@ -294,6 +294,13 @@ def test_place_of_the_winner_decides_on_more_trials(winner: int, said: str) -> N
     assert finding.sentence == said
     assert finding.numbers == {"trials": 8, "winner": winner, "later": 7 - winner}
     assert not found(summary_of(records[: winner + 1][-7:]), Rule.MORE_TRIALS).known
+
+
+def test_trials_ended_by_a_limit_do_not_ask_for_longer_training() -> None:
+    falling = (0.9, 0.7, 0.5)
+    limited = one(0, 0.8, losses=falling, reason=f"{LIMIT}gap/loss is 0.6")
+    assert "still improved" in found(summary_of([one(0, 0.8, losses=falling)]), Rule.LENGTH).sentence
+    assert "no trial reached its end" in found(summary_of([limited]), Rule.LENGTH).sentence
 
 
 def test_large_gap_asks_for_more_rows() -> None:

@@ -13,6 +13,7 @@ from orchestrator.core.policy import Preferred
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
+from orchestrator.evaluation.seed_noise import assumed_seed_sd
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.html import render_page
 from orchestrator.report.kept_adapters import Comparison, kept_adapters
@@ -176,3 +177,10 @@ def test_sentence_without_ties_names_the_best() -> None:
         "trials 3 and 0 cannot be told apart on 1,000 test rows (paired test, p = 0.31); trial 3 is preferred: "
         "best test value"
     )
+
+
+def test_noise_between_seeds_follows_rows_of_the_trial(records: tuple[TrialRecord, ...]) -> None:
+    folder, few = sweep_dir(make_sweep()), replace(records[7].settings, train_fraction=0.02)
+    trial = stored(folder, replace(records[7], settings=few), 210, 0, rank=16, gap=0.1)
+    found = kept_adapters(folder, [trial], ACCURACY, 15_000)
+    assert found.intervals[7]["test/accuracy"].seed_sd == assumed_seed_sd(300)

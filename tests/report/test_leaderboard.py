@@ -168,6 +168,9 @@ def test_overfitted_trials_are_not_called_short() -> None:
     warning = str(leaderboard([overfitted], ACCURACY, {"val/accuracy": 0.8}).baseline_warning)
     assert "Even the longest trial overfitted, after 20 optimizer steps. Try more training rows" in warning
     assert "short" not in warning
+    limited = replace(overfitted, reason="limit: gap/loss is 0.6, early_stopping.limits asks for gap/loss ≤ 0.5")
+    warning = str(leaderboard([limited], ACCURACY, {"val/accuracy": 0.8}).baseline_warning)
+    assert "Even the longest trial was ended by early_stopping.limits" in warning
 
 
 def test_minimised_metric_compares_with_baseline() -> None:

@@ -160,13 +160,15 @@ def found(ledger: Ledger, to: Target) -> list[tuple[str, int, Mapping[str, Param
 class TestEarlierBests:
     def test_best_completed_trial_is_fitted_in(self, tmp_path: Path) -> None:
         ledger = open_ledger(tmp_path)
-        good: dict[str, ParamValue] = {"learning_rate": 5e-3, "rank": 24, "dropout": 0.1}
+        good: dict[str, ParamValue] = {"learning_rate": 5e-3, "rank": 24, "options.bias": "all"}
         store(ledger, "one", {0.7: {"rank": 4}, 0.9: good, 0.8: {"rank": 8}})
         assert found(ledger, target()) == [("one#1", 1, {"learning_rate": 3e-3, "rank": 32})]
         assert found(ledger, target(RANK)) == [("one#1", 1, {"rank": 32})]
         # A setting fixed there may be searched here: it has the value of the trial.
         epochs = Parameter(name="epochs", distribution=FloatRange(low=0.5, high=3))
         assert found(ledger, target(epochs)) == [("one#1", 1, {"epochs": 1.0})]
+        bias = Parameter(name="options.bias", distribution=Choices(choices=("none", "all")))
+        assert found(ledger, target(bias)) == [("one#1", 1, {"options.bias": "all"})]
         assert found(ledger, target(method="ia3")) == []
 
     def test_metric_decides_direction(self, tmp_path: Path) -> None:

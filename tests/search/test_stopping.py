@@ -287,7 +287,7 @@ def test_trial_outside_a_limit_ends_after_grace() -> None:
     decision = decider_of(StoppingPolicy(limits=limits)).decide([ended], more_trials=False)[0]
     assert decision.outcome is not None
     assert decision.outcome.state is TrialState.COMPLETE
-    assert decision.outcome.reason == "gap/loss is 0.61, early_stopping.limits asks for gap/loss ≤ 0.5"
+    assert decision.outcome.reason == "limit: gap/loss is 0.61, early_stopping.limits asks for gap/loss ≤ 0.5"
     later = StoppingPolicy(limits=limits, grace_samples=4000)
     assert actions(decider_of(later).decide([ended], more_trials=False)) == {0: Action.CONTINUE}
 

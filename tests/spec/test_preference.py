@@ -40,3 +40,13 @@ def test_searched_loss_needs_a_common_metric(tmp_path: Path) -> None:
     (tmp_path / "pairs.yaml").write_text(text)
     spec = load_spec(tmp_path / "pairs.yaml", (), objective_facts=objective_facts, packaged=["smollm2", "bbc-news"])
     assert spec.fixed == {"label_smoothing": 0.1, "gamma": 1.0}
+
+
+def test_goal_over_losses_of_searched_beta_is_refused(tmp_path: Path) -> None:
+    goal = "metrics: [val/margin, gap/loss, forgetting/loss]\n  constraints: {val/loss: {max: 1.0}}"
+    text = SWEEP.replace("metric: val/loss", goal).replace(", gamma: 1.0", "").replace("training", "# training")
+    (tmp_path / "pairs.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        load_spec(tmp_path / "pairs.yaml", (), objective_facts=objective_facts, packaged=["smollm2", "bbc-news"])
+    places = [line.split(":", 1)[1].partition(": ")[0] for line in str(caught.value).splitlines()]
+    assert places == ["6:25 search.metrics.1", "7:17 search.constraints.val/loss"]

@@ -18,6 +18,8 @@ from orchestrator.spec.load import load_spec
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
+WHOLE = ("entities", "extractive-answers", "own-objective", "preference-tuning")
+"""The pages with a whole sweep file."""
 DOCUMENTED = sorted((ROOT / "docs").rglob("*.yaml"))
 HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklearn", "optuna", "numpy", "plotly")
 
@@ -27,15 +29,19 @@ def test_number_of_shipped_sweeps() -> None:
     assert len(DOCUMENTED) == 6
 
 
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the folder of the examples, with the data files that scripts or readers write."""
+    folder = shutil.copytree(ROOT / "docs" / "examples", tmp_path_factory.mktemp("docs") / "examples")
+    for name in ("news_entities.jsonl", "news_questions.jsonl", "questions.jsonl", "pairs.jsonl", "news.jsonl"):
+        (folder / name).write_text("{}\n")
+    return folder
+
+
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)
-def test_shipped_sweep_loads(path: Path, tmp_path: Path) -> None:
-    """The data of some examples are written by a script beside them, and are not in the repository."""
-    if path in DOCUMENTED:
-        path = shutil.copytree(path.parent, tmp_path / "examples") / path.name
-        source = str(YAML(typ="safe", pure=True).load(path).get("data", {}).get("source", ""))
-        if source.startswith("./"):
-            (path.parent / source).touch()
-    spec = load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
+def test_shipped_sweep_loads(path: Path, examples: Path) -> None:
+    file = examples / path.name if path in DOCUMENTED else path
+    spec = load_spec(file, objective_facts=objective_facts, packaged=CATALOGUE)
     assert spec.name == path.stem
     assert spec.space.searched
     for point in spec.start_points:
@@ -52,12 +58,11 @@ def test_shipped_sweeps_name_their_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
-def test_sweep_files_in_docs_load(page: Path, tmp_path: Path) -> None:
+def test_sweep_files_in_docs_load(page: Path, examples: Path) -> None:
     """Each sweep file in a page is loaded from the folder of the examples."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     whole = [block for block in blocks if re.search(r"^name:", block, re.MULTILINE)]
-    assert len(whole) == {"own-objective": 1}.get(page.stem, 0)
-    examples = shutil.copytree(ROOT / "docs" / "examples", tmp_path / "examples")
+    assert len(whole) == (page.stem in WHOLE)
     for block in whole:
         (examples / "block.yaml").write_text(block)
         load_spec(examples / "block.yaml", objective_facts=objective_facts, packaged=CATALOGUE)

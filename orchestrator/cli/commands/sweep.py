@@ -10,6 +10,7 @@ import typer
 from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.cli.options import Json, Overrides, registry_options
 from orchestrator.cli.screen import Screen
+from orchestrator.cli.smoke import smoke_overrides
 from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
 from orchestrator.core.ranking import of_the_search
@@ -30,6 +31,9 @@ def sweep(
     time: Annotated[
         str | None, typer.Option(metavar="20m", help="Set the budget's wall time, such as 90s, 20m or 2h.")
     ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Try the file: two trials on 32 rows, as a sweep of its own.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit. No trial starts.")] = False,
     inline: Annotated[
         bool, typer.Option("--inline", help="Run in this process, without Ray. Solo trials run one at a time.")
@@ -46,6 +50,9 @@ def sweep(
     overrides += [f"budget.trials={trials}"] if trials is not None else []
     overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []
     spec = read_spec(file, overrides)
+    if smoke:
+        overrides += smoke_overrides(spec)
+        spec = read_spec(file, overrides)
     screen = Screen(as_json=as_json)
     for warning in spec.warnings:
         screen.say(f"warning: {warning}")

@@ -119,7 +119,7 @@ def _bests(ledger: Ledger, sweeps: Sequence[SweepRecord], target: Target) -> Ite
         trial = _best(sweep, ledger.trials.all(sweep.id), target.methods)
         if trial is None:
             continue
-        point = nearest_point(target.space, asdict(trial.settings))
+        point = nearest_point(target.space, trial.settings.to_json())
         if point:
             same = sweep.fingerprint.get("objective") == target.objective
             yield EarlierBest(point=point, sweep=sweep.reference, trial=trial.number, same_objective=same)

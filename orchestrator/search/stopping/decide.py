@@ -11,7 +11,7 @@ from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import StoppingPolicy
 from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import OVERFITTING, Action, Decision, Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.trial import LIMIT, OVERFITTING, Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.search.stopping.rules import build_rule
 from orchestrator.search.stopping.rung_table import RungTable
 
@@ -100,7 +100,7 @@ class Decider:
             if reason is not None:
                 return self._stop(record, TrialState.COMPLETE, f"{OVERFITTING}{reason}")
         if newest.nominal_samples >= grace and (reason := self.outside(newest.metrics, self.policy.limits)) is not None:
-            return self._stop(record, TrialState.COMPLETE, reason)
+            return self._stop(record, TrialState.COMPLETE, f"{LIMIT}{reason}")
         return None if compared else _continue(newest)
 
     def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:

@@ -196,7 +196,8 @@ def _require_loadable(model: "PeftModel") -> None:
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     loaded: Any = set_peft_model_state_dict(model, state)
-    if lost := loaded.unexpected_keys:
+    # With bias "all" peft writes the biases of modules trained in full twice, and loads the other copy.
+    if lost := [key for key in loaded.unexpected_keys if ".modules_to_save." not in key]:
         names = sorted({key.partition(".lora_")[0].rpartition(".")[2] for key in lost})
         raise UserError(
             f"adapter.target_modules: peft cannot load its own checkpoint of {', '.join(names)} of this model, for "

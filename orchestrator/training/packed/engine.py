@@ -153,6 +153,7 @@ class PackedEngine:
         assert self._stepper is not None
         trial = self._trials[number]
         trial.load_adapter_of(samples)
+        self._context.add_references(trial.task.settings)  # trials of another length have replaced the rows
         for name in splits:
             [measurement] = self._stepper.measure([trial], self._context.data.measured(name, trial.task))
             yield name, measurement

@@ -34,11 +34,13 @@ PACKED: dict[str, dict[str, ParamValue]] = {
     "layers": {"options.layers_to_transform": "[1]", "options.layers_pattern": "layer"},
     "excluded": {"options.exclude_modules": '["query", "intermediate.dense"]'},
     "excluded paths": {"options.exclude_modules": ".*layer.0.*"},
-    "saved": {"options.modules_to_save": '["LayerNorm"]'},
+    "saved": {"options.modules_to_save": '["LayerNorm"]', "weight_decay": 10.0, "head_learning_rate": 0.01},
 }
 SOLO: dict[str, dict[str, ParamValue]] = {
     "bias": {"options.bias": "lora_only"},
+    "every bias": {"options.bias": "all"},
     "tokens": {"options.trainable_token_indices": "[3, 5, 7]"},
+    "parameters": {"options.target_parameters": '["query.weight"]', "target_modules": "value"},
 }
 
 

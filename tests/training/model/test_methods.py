@@ -12,9 +12,10 @@ from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import METHODS, takers
+from orchestrator.core.methods import HEAD, METHODS, takers
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.model.adapters import MERGED_TO_MEASURE, Adapted, adapt, merged, save_adapter
 from orchestrator.training.model.base_model import Base, load_base
@@ -214,7 +215,8 @@ def test_supported_settings_match_the_peft_configuration(bert: Base) -> None:
             if config(replace(plain, **{name: value})).to_dict() != config(plain).to_dict()  # type: ignore[arg-type]
         }
         assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # used by the optimizer only
-        assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
+        if not METHODS[method].is_prompt and method != HEAD:
+            assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
     assert takers("rank")[:4] == ("lora", "loha", "lokr", "vera")
     assert takers("options.oft_block_size") == ("oft",)
     assert takers("batch_size") == tuple(METHODS)
@@ -241,6 +243,28 @@ def test_head_rate_and_neutral_decay(method: str, bert: Base) -> None:
         optimiser.step()
     decayed = model(input_ids=torch.arange(5, 25)[None], output_hidden_states=True).hidden_states[-1]
     torch.testing.assert_close(decayed, plain)
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        *(({"method": name}, "prompt_encoder") for name, method in METHODS.items() if method.is_prompt),
+        ({"options.bias": "all"}, "query.base_layer.bias"),
+        ({"options.trainable_token_indices": "[3, 5]"}, "trainable_tokens_delta"),
+    ],
+)
+def test_parameters_outside_the_head_have_their_own_rate(
+    settings: dict[str, ParamValue], part: str, bert: Base
+) -> None:
+    """They have no weight decay either: zero is not the neutral value of prompts, token rows and biases."""
+    rates = {"learning_rate": 1e-2, "head_learning_rate": 1e-3, "weight_decay": 10.0}
+    trial = TrialSettings.from_params({**settings, **rates})
+    model = adapt(bert, trial, Head.SEQUENCE_CLASSIFICATION).model
+    groups = build_optimiser(model, trial).param_groups
+    group_of = {parameter: group for group in groups for parameter in group["params"]}
+    found = [group_of[parameter] for name, parameter in model.named_parameters() if part in name]
+    assert found
+    assert {(group["lr"], group["weight_decay"]) for group in found} == {(1e-2, 0.0)}
 
 
 def test_ia3_multiplies_the_hidden_vector_of_feed_forward(bert: Base, tmp_path: Path) -> None:

@@ -172,3 +172,16 @@ def test_resumed_trial_equals_uninterrupted(engine: Any, sweeps: dict[str, Engin
     weights = "trials/0000/checkpoint-40/adapter/adapter_model.safetensors"
     assert (tmp_path / weights).read_bytes() == (Path(whole.sweep_dir) / weights).read_bytes()
     assert report(plan, TRIALS[0]) == report(whole, TRIALS[0])
+
+
+def test_trials_of_other_lengths_keep_the_reference(plan: EnginePlan, tmp_path: Path) -> None:
+    recorded = replace(plan, sweep_dir=str(tmp_path), record=True)
+    trials = [task(number, epochs=0.4, learning_rate=1e-2, max_length=length) for number, length in enumerate((32, 24))]
+    with closing(MixedEngine(EngineContext(recorded, OBJECTIVE))) as engine:
+        runs = [engine.start(trial) for trial in trials]
+        for run in runs:
+            run.advance(16)
+        runs[0].finish(16)
+        measured = engine.measure(tmp_path / "trials/0000/checkpoint-16", trials[0], "test")
+    stored = json.loads((tmp_path / "trials/0000/test.json").read_text())
+    assert stored["metrics"] == pytest.approx(measured.metrics, rel=1e-3, abs=1e-4)

@@ -48,6 +48,7 @@ SMALL: Mapping[str, Mapping[str, ParamValue]] = {
 CAUSAL = ("trainable_tokens",)
 """Methods that train no head."""
 SEED, BATCH, POINTS = 7, 8, (8, 16)
+RATE, HEAD_RATE = 0.02, 0.005
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def task_of(method: str, **settings: ParamValue) -> TrialTask:
     given = {f"options.{name}": value for name, value in SMALL.get(method, {}).items()}
-    chosen = {"method": method, "rank": 4, "learning_rate": 0.02, "batch_size": BATCH, "max_length": 32, **given}
+    chosen = {"method": method, "rank": 4, "batch_size": BATCH, "max_length": 32, **given}
+    chosen |= {"learning_rate": RATE, "head_learning_rate": HEAD_RATE}
     return TrialTask(number=0, settings=TrialSettings.from_params(chosen | settings), seed=SEED)
 
 
@@ -256,9 +258,11 @@ def plain_training(
     peft_model: Any = get_peft_model(auto.from_pretrained(model, attn_implementation="eager"), config)
     tokenizer = AutoTokenizer.from_pretrained(model)
     order = data_order([len(row["input_ids"]) for row in rows], BATCH, len(POINTS), task.seed)
-    adamw = torch.optim.AdamW(
-        [parameter for parameter in peft_model.parameters() if parameter.requires_grad], lr=0.02, weight_decay=0.0
-    )
+    trained = {name: parameter for name, parameter in peft_model.named_parameters() if parameter.requires_grad}
+    head = [parameter for name, parameter in trained.items() if "modules_to_save" in name]
+    adapter_own = [parameter for name, parameter in trained.items() if "modules_to_save" not in name]
+    groups = [{"params": adapter_own, "lr": RATE}, {"params": head, "lr": HEAD_RATE}]
+    adamw = torch.optim.AdamW(groups, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(adamw, lambda update: 1 - update / len(POINTS))
     peft_model.train()
     set_seed(task.seed)  # as Trainer does; PVeRA draws in its forward
@@ -276,8 +280,8 @@ def plain_training(
         if isinstance(peft_model.base_model, AdaLoraModel):
             peft_model.base_model.update_and_allocate(update)
         adamw.zero_grad()
-    trained: PeftModel = peft_model.eval()
-    return trained
+    result: PeftModel = peft_model.eval()
+    return result
 
 
 def orthogonality(model: PeftModel) -> torch.Tensor:

@@ -192,6 +192,8 @@ class Pack:
             name: tensor of ``ParameterStack``: ``values``, ``gradients``, ``means`` or ``squares``.
         """
         layer, kind = parse_key(key)
+        if kind == "weight" and isinstance(self._full[layer], PackedNorm):
+            kind = "norm"
         stacked_PRW = self.parameters.stacks[kind].tensors()[name]
         return self.parameters.layer_view(stacked_PRW, slot, layer, kind, shape)
 

@@ -45,7 +45,7 @@ class PackedNorm(nn.Module):
         """Replace a layer; see ``PackedLinear``."""
         super().__init__()
         self.eps = base.eps
-        self.weight_PI = parameters.add_layer(name, "weight", base.weight.shape)
+        self.weight_PI = parameters.add_layer(name, "norm", base.weight.shape)
         self.bias_PI = None if base.bias is None else parameters.add_layer(name, "bias", base.bias.shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

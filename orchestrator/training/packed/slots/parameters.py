@@ -1,8 +1,8 @@
 """The trainable parameters of all slots: one stacked tensor per kind of parameter, with the slots as first dimension.
 
-The kinds are A, B, the weights trained in full, their biases, and the magnitudes of DoRA. The layers of a kind stand
-side by side as columns. One operation therefore reaches all parameters of a slot, or of all slots, and a layer sees its
-columns.
+The kinds are A, B, the weights trained in full of linear layers and of norms, their biases, and DoRA's magnitudes. The
+layers of a kind stand side by side as columns. One operation therefore reaches all parameters of a slot, or of all
+slots, and a layer sees its columns.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from orchestrator.training.process.hardware import to_device
 RANK_STEP = 8
 """Stacked ranks are a multiple of this: narrower products are no faster, and grouped products need aligned rows."""
 
-KINDS = ("A", "B", "weight", "bias", "magnitude")
+KINDS = ("A", "B", "weight", "norm", "bias", "magnitude")
 RANKED = ("A", "B")
 """Kinds with one row per rank; the others have one row."""
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import torch
 
 from orchestrator.core.settings import TrialSettings
-from orchestrator.training.optimiser import learning_rate_of
+from orchestrator.training.optimiser import IN_FULL, learning_rate_of
 from orchestrator.training.packed.slots.parameters import RANKED, ParameterStack, SlotParameters
 from orchestrator.training.process.hardware import to_device
 
-_NAMES = {"A": "lora_A", "B": "lora_B", "magnitude": "lora_magnitude_vector"}
-_WITHOUT_DECAY = ("bias", "magnitude")
+_ADAPTERS = {"A": "lora_A", "B": "lora_B", "magnitude": "lora_magnitude_vector"}
+"""Part of the names of the adapter's parameters by kind; the other kinds are trained in full."""
+_WITHOUT_DECAY = ("bias", "norm", "magnitude")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +40,10 @@ class SlotUpdate:
 
     def learning_rate(self, kind: str) -> float:
         """Return the learning rate of a kind of parameter."""
-        return learning_rate_of(_NAMES.get(kind, kind), self.settings) * self.schedule_factor
+        return learning_rate_of(_ADAPTERS.get(kind, IN_FULL), self.settings) * self.schedule_factor
 
     def weight_decay(self, kind: str) -> float:
-        """Return the weight decay of a kind of parameter; biases and magnitudes have none."""
+        """Return the weight decay of a kind of parameter; biases, norms and magnitudes have none."""
         return 0.0 if kind in _WITHOUT_DECAY else self.settings.weight_decay
 
 

@@ -1,0 +1,29 @@
+"""``sweep --smoke``: every shipped sweep file as two trials on few rows, under a name of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.smoke import smoke_overrides
+from orchestrator.stores import read_spec
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(
+    path
+    for path in (*(ROOT / "sweeps").glob("*.yaml"), *(ROOT / "docs/examples").glob("*.yaml"))
+    if path.stem != "news_questions"  # a script writes its data
+)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_shipped_sweep_becomes_small(file: Path) -> None:
+    whole = read_spec(file)
+    small = read_spec(file, smoke_overrides(whole))
+    assert small.name == f"{whole.name}-smoke"
+    assert (small.budget.trials, small.budget.wall_time_s, small.stopping.reports) == (2, None, 2)
+    assert small.metric == whole.metric
+    if small.function is not None:
+        assert whole.function is not None
+        assert small.function.samples == whole.function.samples // 10
+    else:
+        assert (small.data.train, small.data.validation, small.data.test) == (32, 16, 16)
