@@ -26,6 +26,7 @@ from orchestrator.evaluation.row_checks import write_row_checks
 from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import ComparesWithBase
+from orchestrator.objective.target_length import writes
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.report.files import report_page, write_report
 from orchestrator.report.stored_summary import stored_summary
@@ -116,14 +117,18 @@ class Closing:
             return
         running.start_clock()
         began, timer = time.time(), time.monotonic()
+        # transformers and peft load models through global state of torch, so only one thread may load any.
+        at_once = needs_baseline and not self._loads_base()
         with ThreadPoolExecutor(1) as pool:
-            fitting = pool.submit(self._baseline) if needs_baseline else None
+            fitting = pool.submit(self._baseline) if at_once else None
             self._measure(trials, measure_test, "the test split", measure)
             self._measure(general, measure_forgetting, GENERAL_TEXT, measure)
             if running.stop.is_set():
                 return
             self._check_rows()
             baseline = None if fitting is None else fitting.result()
+        if needs_baseline and not at_once:
+            baseline = self._baseline()
         closing = (began, began + time.monotonic() - timer)
         facts: FactChanges = {"closings": (*sweep.facts.closings, closing)}
         if baseline is not None:
@@ -168,6 +173,11 @@ class Closing:
         except Exception as error:  # any error in a user's columns or labels: the search is complete without it
             logger.exception("the rows were not checked")
             self.notes["rows"] = f"no slices and suspected labels: {in_short(error)}"
+
+    def _loads_base(self) -> bool:
+        """Return whether the baseline is the base model itself, and not a classical model."""
+        objective = self.running.prepared.objective
+        return objective is not None and (isinstance(objective, ComparesWithBase) or writes(objective))
 
     def _baseline(self) -> dict[str, float] | None:
         prepared = self.running.prepared

@@ -37,6 +37,12 @@ assert importlib.util.find_spec("orchestrator") is None
 model = mlflow.pyfunc.load_model("models:/hall/1")
 frame = pd.DataFrame(json.loads(sys.argv[1]))
 answers = model.predict(frame, params={"answers": 2})
+try:
+    model.predict(frame, params={"answers": 0})
+except mlflow.exceptions.MlflowException as error:
+    assert "at least 1 answer per row is needed, got 0" in str(error)
+else:
+    raise SystemExit("no answers were asked for")
 print(json.dumps(answers.astype(object).where(answers.notna(), None).to_dict("records")))
 """
 

@@ -58,6 +58,8 @@ def test_chat_is_searched_registered_and_used(file: Path) -> None:
     assert done.sweep.facts.data_summary.turns.keys() == {"1", "2", "3"}
     assert done.sweep.facts.data_summary.truncated["train"] > 0
     assert any(line.startswith("turns: training conversations by assistant turns: 1: ") for line in said)
+    assert done.sweep.facts.baseline is not None  # of the untuned model
+    assert {"val/token_accuracy", "test/token_accuracy", "test/loss"} <= done.sweep.facts.baseline.keys()
     candidate = stored_sweep("talk").candidates().choose()
     assert {"test/loss", "test/perplexity", "test/token_accuracy"} <= candidate.trial.measured_last.keys()
 

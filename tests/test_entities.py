@@ -66,6 +66,14 @@ def test_entities_are_searched_registered_and_used(tmp_path: Path) -> None:
         assert long[one["start"] : one["end"]] == one["text"]
     assert {(one["text"], one["label"]) for one in first["entities"]} >= {("good game", "EVENT")}
     assert second["answer"] == "(no entity)" or second["entities"]
+    (tmp_path / "in.csv").write_text('text\n"the"\n""\n')
+    written = tmp_path / "out.csv"
+    called = CliRunner().invoke(
+        make_app(), ["predict", str(folder), "--file", str(tmp_path / "in.csv"), "-o", str(written)]
+    )
+    assert called.exit_code == 0, called.output
+    table = pd.read_csv(written, keep_default_na=False)
+    assert table["entities"].tolist() == ["[]", ""]
 
     short = "the sport was a good game"
     base = AutoModelForTokenClassification.from_pretrained(card.base_path, num_labels=5, ignore_mismatched_sizes=True)

@@ -114,6 +114,10 @@ class Method:
 LORA = "lora"
 """The default method, and the only one for packs."""
 ADALORA = "adalora"
+SCHEDULE = ("tinit", "tfinal")
+"""The options of AdaLoRA in optimizer steps; together they are shorter than a trial."""
+LENGTH = ("epochs", "batch_size", "accumulation")
+"""The settings that decide the number of optimizer steps of a trial."""
 HEAD = "head"
 """Trains the head of a classifier alone: the reference for what an adapter adds."""
 VIRTUAL_TOKENS = 20

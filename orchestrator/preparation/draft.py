@@ -27,6 +27,7 @@ class DraftFacts:
         columns: the source's column by the objective's column; empty: they have the same names.
         rows: number of rows by split.
         length: tokens within which nearly all training rows fit; None: unknown.
+        by_token: whether the head has an output for each token; it needs a higher learning rate.
         weights: number of weights of the base model.
         cores: processors of this machine.
         has_gpu: whether it has a usable GPU.
@@ -40,6 +41,7 @@ class DraftFacts:
     columns: Mapping[str, str]
     rows: Mapping[str, int]
     length: int | None
+    by_token: bool
     weights: int
     cores: int
     has_gpu: bool
@@ -60,6 +62,9 @@ def sweep_text(facts: DraftFacts) -> str:
     gpus = (
         "\nresources: {gpus_per_trial: 1}     # all trials share the GPU, trained together\n" if facts.has_gpu else ""
     )
+    head = (
+        "\ntraining: {head_learning_rate: 1.0e-2}    # at the adapter's rate, a head for tokens may learn too slowly\n"
+    )
     return f"""\
 # yaml-language-server: $schema={facts.schema}
 #
@@ -73,8 +78,8 @@ data:
   source: {_yaml(facts.source)}{columns}
   validation: {facts.rows["validation"]}                 # trials are compared on these rows
   test: {facts.rows["test"]}                       # the kept adapters are measured on these rows, once, at the end
-  max_length: {limit}                # limit in tokens; longer rows are cut
-
+  max_length: {limit}                # limit in tokens; longer rows are {"divided" if facts.by_token else "cut"}
+{head if facts.by_token else ""}
 search:
   space:
     learning_rate: {{low: {low:.1e}, high: {high:.1e}, log: true}}   # around the measured best rate for this size

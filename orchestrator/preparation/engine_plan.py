@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.goal import names_of
-from orchestrator.core.methods import LORA, METHODS, OPTIONS, takers
+from orchestrator.core.methods import LENGTH, LORA, METHODS, OPTIONS, SCHEDULE, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
 from orchestrator.evaluation.forgetting import PREFIX
@@ -70,7 +70,7 @@ def _adapters(spec: SweepSpec) -> dict[str, Any]:
         "smallest": _extreme(spec, min),
         "largest": _extreme(spec, max),
         "kinds": _kinds(spec),
-        "tried": covering(spec.space, spec.fixed, (*_TRIED, *_options(spec))),
+        "tried": covering(spec.space, spec.fixed, (*_TRIED, *_options(spec), *_lengths(spec))),
     }
 
 
@@ -78,6 +78,12 @@ def _options(spec: SweepSpec) -> list[str]:
     """Return the fixed and searched options of methods, by their names as settings."""
     named = (*spec.fixed, *(parameter.name for parameter in spec.space.parameters))
     return [name for name in named if name.startswith(OPTIONS)]
+
+
+def _lengths(spec: SweepSpec) -> list[str]:
+    """Return the searched settings of a trial's length, if a method has a schedule that must fit into it."""
+    has_schedule = any(f"{OPTIONS}{name}" in _options(spec) for name in SCHEDULE)
+    return [name for name in LENGTH if has_schedule and spec.space.has(name)]
 
 
 def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:

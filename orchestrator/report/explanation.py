@@ -63,7 +63,7 @@ def _baseline(summary: Summary) -> Finding:
         return unknown(Rule.BASELINE, f"{missing}, so fine-tuning has no simple model to compare with.")
     numbers = {"trial": best.number, "score": best.score, "baseline": value}
     sentence = board.baseline_warning or (
-        f"Trial {best.number} beats the TF-IDF baseline on {board.metric.name}: {words.number(best.score)} to "
+        f"Trial {best.number} beats the baseline on {board.metric.name}: {words.number(best.score)} to "
         f"{words.number(value)}."
     )
     return Finding(rule=Rule.BASELINE, sentence=sentence, numbers=numbers)

@@ -37,7 +37,7 @@ class Prediction:
         values: predicted numbers by name; empty for other tasks.
         score: the answer's probability, if it is one of several labels; None for other tasks and a blank text.
         cut: whether the limit of tokens ended a generated answer; None for other tasks and a blank text.
-        entities: the entities found in the text, with their characters; empty for other tasks.
+        entities: the entities found in the text, with their characters; None for other tasks and a blank text.
         answers: the best answers in a context with their places; ``answer`` is empty if the context has none. Empty for
             other tasks.
     """
@@ -48,7 +48,7 @@ class Prediction:
     values: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
     cut: bool | None = None
-    entities: "Sequence[Entity]" = ()
+    entities: "Sequence[Entity] | None" = None
     answers: "Sequence[ScoredAnswer]" = ()
 
 

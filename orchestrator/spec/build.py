@@ -167,7 +167,7 @@ def _policies(
     rung = checks.read_rung_metric(file.early_stopping, facts, problems)
     sampler = sampler_for(_sampler(file), file, metric, problems)
     checks.check_sampler(sampler, space, problems)
-    generation = read_generation(file, metric, rung, facts, problems)
+    generation = read_generation(file.generation, metric, rung, facts, problems)
     return sampler, replace(stopping, metric=rung), generation
 
 

@@ -1,6 +1,6 @@
 """The section ``generation``: how many answers are written and measured, and when."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
@@ -9,9 +9,6 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.spec.fields import Rows, Section, Tokens, Trials
 from orchestrator.spec.problems import Problems
-
-if TYPE_CHECKING:
-    from orchestrator.spec.sections import SweepFile
 
 
 class GenerationSection(Section):
@@ -32,19 +29,22 @@ class GenerationSection(Section):
 
 
 def read_generation(
-    file: "SweepFile", metric: Metric | None, rung: Metric | None, facts: ObjectiveFacts | None, problems: Problems
+    section: GenerationSection | None,
+    metric: Metric | None,
+    rung: Metric | None,
+    facts: ObjectiveFacts | None,
+    problems: Problems,
 ) -> GenerationRequest:
     """Return the request; without a section, answers are measured at reports only if the search uses their metrics.
 
     Args:
-        file: the sweep file.
+        section: of the sweep file; None: not written.
         metric: the goal of the search.
         rung: the metric compared at rungs; None: not written.
         facts: the objective's metrics.
         problems: receives a section without effect, and reports without a searched metric.
     """
     searched = facts is not None and _uses(facts, metric, rung)
-    section = file.generation
     if section is None:
         return GenerationRequest(every=1 if searched else None, searched=searched)
     if facts is not None and facts.complete and not facts.generated:

@@ -226,8 +226,9 @@ class AdapterRunner:
     def _chat_prompt(self, messages: list[dict[str, str]]) -> list[int]:
         text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        if len(ids) > (getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or len(ids)):
-            raise _refusal(f"a conversation of {len(ids):,} tokens is longer than the model's positions")
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or len(ids)
+        if len(ids) > most:
+            raise _refusal(f"a conversation has {len(ids):,} tokens, the model {most:,} positions; leave out turns")
         return ids
 
 

@@ -121,19 +121,22 @@ class AnswerModel(adapter_model.AdapterModel):
         Args:
             context: MLflow's context, unused.
             model_input: a frame with the columns of the questions and the contexts.
-            params: ``answers``: most answers per row.
+            params: ``answers``: most answers per row, at least 1.
 
         Raises:
-            MlflowException: a row has no question or no context (the message names the row).
+            MlflowException: a row has no question or no context (the message names the row), or ``answers`` is below 1.
         """
         import pandas as pd
 
-        card = self.runner.card
+        card, shown = self.runner.card, (params or {}).get("answers", SHOWN)
+        if shown < 1:
+            problem = f"answers: at least 1 answer per row is needed, got {shown}"
+            raise mlflow.exceptions.MlflowException.invalid_parameter_value(problem)
         questions, contexts = (
             adapter_model.frame_column(model_input, card[name]) for name in ("text_column", "pair_column")
         )
         given = adapter_model.cell_texts(questions), adapter_model.cell_texts(contexts)
-        records = self.runner.answers(*given, shown=(params or {}).get("answers", SHOWN))
+        records = self.runner.answers(*given, shown=shown)
         return pd.DataFrame(records, index=questions.index)
 
 

@@ -119,11 +119,9 @@ def _words_of(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def _save_generation(source: Source, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Write the special tokens of generation. The base model's beams and penalties are left out, as in measurements."""
     from transformers import GenerationConfig
 
     config = generation_config(source, tokenizer)
-    try:
-        config.save_pretrained(folder)
-    except ValueError:  # published configurations may break later rules of transformers
-        names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
-        GenerationConfig(**{name: getattr(config, name) for name in names}).save_pretrained(folder)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
+    GenerationConfig(**{name: getattr(config, name) for name in names}).save_pretrained(folder)

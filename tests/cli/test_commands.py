@@ -225,7 +225,7 @@ def test_table_writes_trials_of_every_state(invoke: Invoke, finished_sweep: str,
 def test_explain_shows_findings_in_words_and_json(invoke: Invoke) -> None:
     text = " ".join(invoke("explain", "sentiment").stdout.split())
     assert "why it ended The search ended because 12 trials; 3 of 12 trials were stopped early." in text
-    assert "against the baseline Trial 7 beats the TF-IDF baseline on val/accuracy: 0.8406 to 0.7810." in text
+    assert "against the baseline Trial 7 beats the baseline on val/accuracy: 0.8406 to 0.7810." in text
     document = json.loads(invoke("explain", "sentiment", "--json").stdout)
     assert document["sweep"] == "sentiment#1"
     assert {"rule", "sentence", "numbers", "known"} == document["findings"][0].keys()

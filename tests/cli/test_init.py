@@ -43,6 +43,14 @@ def test_answers_give_a_sweep_file_that_validates(invoke: Invoke, mails: Path, t
     assert "time: at most 30 min" in shown
 
 
+def test_head_of_tokens_gets_a_higher_rate(invoke: Invoke, tmp_path: Path) -> None:
+    rows = [{"text": f"seen in town{row} today", "entities": [[8, 12 + len(str(row)), "TOWN"]]} for row in range(80)]
+    data, file = tmp_path / "rows.jsonl", tmp_path / "towns.yaml"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    invoke("init", str(file), "--task", "entities", "--model", "minilm", "--data", str(data))
+    assert read_spec(file).fixed["head_learning_rate"] == 1e-2
+
+
 def test_options_ask_nothing_and_name_columns(invoke: Invoke, mails: Path, tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     options = ["--task", "classification", "--model", "minilm", "--data", str(mails), "--label", "team"]

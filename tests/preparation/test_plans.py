@@ -114,5 +114,16 @@ def test_preview_has_adapter_notes_and_refusals(engine: str, tmp_path: Path) -> 
         planned(load(file, *overrides, "adapter.target_modules=qeury"))
 
 
+def test_schedule_of_adalora_fits_into_the_shortest_trial(tmp_path: Path) -> None:
+    """Two epochs over 100 rows in batches of 16 are 13 optimizer steps."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL + "data: {train: 100, validation: 20, test: 20}\nresources: {parallel_trials: 1}\n")
+    lengths = ["search.space.epochs={low: 2, high: 4}", "search.space.batch_size={choices: [8, 16]}"]
+    overrides = ["adapter.method=adalora", *lengths]
+    planned(load(file, *overrides, "adapter.options.tinit=12"))
+    with pytest.raises(UserError, match=r"adapter\.options\.tinit: .* less than the trial's 13 optimizer steps"):
+        planned(load(file, *overrides, "adapter.options.tinit=13"))
+
+
 def planned(spec: SweepSpec) -> SweepPlan:
     return preview(prepare(request_of(spec), None))

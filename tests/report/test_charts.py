@@ -129,7 +129,7 @@ def test_best_so_far_marks_start_points(summary: Summary) -> None:
     chart = best_so_far(summary)
     assert chart is not None
     traces = {trace.name: trace for trace in chart.figure.data}
-    assert traces.keys() == {"best so far", "complete", "pruned", "start point", "TF-IDF baseline"}
+    assert traces.keys() == {"best so far", "complete", "pruned", "start point", "baseline"}
     assert len(traces["start point"].x) == 2
     assert list(traces["best so far"].y) == sorted(traces["best so far"].y)
     assert "The best start point, trial " in chart.message

@@ -96,7 +96,7 @@ def test_end_states_reason(status: SweepStatus, reason: str | None, sentence: st
 def test_baseline_is_compared_with_the_winner() -> None:
     records = trials([0.8, 0.7])
     better = found(summary_of(records, baseline={"val/accuracy": 0.75}), Rule.BASELINE)
-    assert better.sentence == "Trial 0 beats the TF-IDF baseline on val/accuracy: 0.8000 to 0.7500."
+    assert better.sentence == "Trial 0 beats the baseline on val/accuracy: 0.8000 to 0.7500."
     worse = found(summary_of(records, baseline={"val/accuracy": 0.85}), Rule.BASELINE)
     assert worse.sentence.startswith("No trial is better than the baseline on val/accuracy (0.8000 to 0.8500)")
     assert not found(summary_of(records), Rule.BASELINE).known

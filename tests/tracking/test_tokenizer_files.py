@@ -114,6 +114,15 @@ def test_invalid_generation_config_keeps_its_tokens(tmp_path: Path) -> None:
     assert GenerationConfig.from_pretrained(tmp_path / "staged").eos_token_id == [EOS_ID, 3]
 
 
+def test_decoding_settings_of_the_base_are_left_out(tmp_path: Path) -> None:
+    base = odd_llama(tmp_path / "base", {"eos_token": "</s>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID)
+    GenerationConfig(num_beams=4, repetition_penalty=1.3, eos_token_id=EOS_ID).save_pretrained(base)
+    stage_tokenizer(str(base), None, tmp_path / "staged", classifies=False)
+    stored = GenerationConfig.from_pretrained(tmp_path / "staged").to_diff_dict()
+    assert stored["eos_token_id"] == EOS_ID
+    assert {"num_beams", "repetition_penalty"}.isdisjoint(stored)
+
+
 def writes(base: Path, *tokens: int) -> None:
     """Make a language model generate these tokens in order for any input, then repeat the last one."""
     from safetensors.torch import load_file, save_file

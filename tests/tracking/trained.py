@@ -19,20 +19,26 @@ WRITERS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
 TEXTS = ("a great film", "the plot was awful and sad", "fine", "terrible acting, nice music")
 
 
-def classifier_adapter(base: Path, folder: Path, seed: int, labels: Sequence[str] = LABELS) -> list[list[float]]:
-    """Save a LoRA adapter with non-zero B and a head, and return its logits for ``TEXTS``, B×C."""
+def classifier_adapter(
+    base: Path, folder: Path, seed: int, labels: Sequence[str] = LABELS, *, by_token: bool = False
+) -> list[list[float]]:
+    """Save a LoRA adapter with non-zero B and a head, and return its logits for ``TEXTS``, B×C, or B×T×C by token."""
     import peft
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
+    auto = AutoModelForTokenClassification if by_token else AutoModelForSequenceClassification
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            base, num_labels=len(labels), ignore_mismatched_sizes=True
+        model = auto.from_pretrained(base, num_labels=len(labels), ignore_mismatched_sizes=True)
+        config = peft.LoraConfig(
+            task_type="TOKEN_CLS" if by_token else "SEQ_CLS",
+            r=4,
+            lora_alpha=8,
+            target_modules="all-linear",
+            modules_to_save=["classifier"] if by_token else None,
         )
-        adapted = peft.get_peft_model(
-            model, peft.LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules="all-linear")
-        )
+        adapted = peft.get_peft_model(model, config)
         with torch.no_grad():
             for name, weight in adapted.named_parameters():
                 if "lora_B" in name or "classifier" in name:
@@ -41,7 +47,8 @@ def classifier_adapter(base: Path, folder: Path, seed: int, labels: Sequence[str
     tokenizer = AutoTokenizer.from_pretrained(base)
     with torch.inference_mode():
         logits = adapted.eval()(**tokenizer(list(TEXTS), padding=True, return_tensors="pt")).logits
-    return [[float(value) for value in row] for row in logits]
+    found: list[list[float]] = logits.tolist()
+    return found
 
 
 def writer_adapter(base: Path, folder: Path, auto: str, task_type: str) -> None:

@@ -1,12 +1,17 @@
 """The baseline of a generative task is the untuned model, without examples and with three training rows."""
 
+import math
 from pathlib import Path
+
+import pytest
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.generation import GENERATION_METRICS, GenerationPlan
 from orchestrator.core.plan import EnginePlan
+from orchestrator.evaluation.measure import measure
 from orchestrator.training.answers import baseline_metrics, with_examples
+from orchestrator.training.model.base_model import load_base
 from tests.fakes.tiny_models import tiny_llama
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, tiny_splits
 from tests.training.packed.packs import MADE_UP
@@ -30,7 +35,10 @@ def test_untuned_model_answers_with_both_prompts(tmp_path: Path) -> None:
     assert found.keys() >= plain | {f"untuned_0/{name}" for name in plain}
     best = max(found["untuned_0/val/rouge_l"], found.get("untuned_3/val/rouge_l", 0.0))
     assert found["val/rouge_l"] == best
-    tokenizer = load_tokenizer(source)
+    assert found["test/perplexity"] == pytest.approx(math.exp(found["test/loss"]))  # of the untuned model
+    base, tokenizer = load_base(source, objective, "cpu").model, load_tokenizer(source)
+    own = measure(base, objective, objective.encode(splits.validation, tokenizer, 12), tokenizer)
+    assert found["val/loss"] == pytest.approx(own.metrics["loss"])
     prompted, length = with_examples(objective, splits, tokenizer, 12, 3)
     assert isinstance(prompted, TinyCausal)
     assert prompted.prompt.count("{text}") == 1

@@ -82,6 +82,7 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
     from orchestrator.cli.hardware import detect_hardware
     from orchestrator.ledger.home import home
     from orchestrator.objective.loading import load_objective
+    from orchestrator.objective.protocol import Head
     from orchestrator.objective.truncation import token_lengths
     from orchestrator.preparation.draft import DraftFacts
     from orchestrator.preparation.rows import read_rows, row_counts
@@ -110,6 +111,7 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
         columns=columns,
         rows=row_counts(splits),
         length=lengths[int(_SHARE * (len(lengths) - 1))] if lengths else None,
+        by_token=objective.head is Head.TOKEN_CLASSIFICATION,
         weights=checked.weights,
         cores=hardware.cores,
         has_gpu=bool(hardware.gpus) and not any("cannot use" in gpu for gpu in hardware.gpus),

@@ -198,9 +198,9 @@ def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | No
     else:
         labels = next((item.probabilities for item in predictions if item.probabilities), {})
         columns |= {f"probability/{name}": [item.probabilities.get(name) for item in predictions] for name in labels}
-    if any(item.entities for item in predictions):
+    if any(item.entities is not None for item in predictions):
         columns["entities"] = [
-            None if item.answer is None else json.dumps([*item.entities], ensure_ascii=False) for item in predictions
+            None if item.entities is None else json.dumps([*item.entities], ensure_ascii=False) for item in predictions
         ]
     if any(item.cut is not None for item in predictions):
         columns["cut"] = [None if item.cut is None else str(item.cut).lower() for item in predictions]

@@ -88,6 +88,21 @@ class ChatCompletion(CausalLM):
             for messages, rendered in zip(conversations, found, strict=True)
         ]
 
+    def prompts(
+        self,
+        rows: "datasets.Dataset",
+        tokenizer: "PreTrainedTokenizerBase",
+        max_length: int,  # noqa: ARG002  (the protocol's)
+    ) -> list[list[int]]:
+        """Return the tokens of each conversation before its last answer, with the start of an assistant turn.
+
+        As in ``predict``, they are not cut to ``max_length``.
+        """
+        if len(rows) == 0:
+            return []
+        renderer = Renderer.create(tokenizer, self.chat_template)
+        return [renderer.prompt_ids([*map(Message.from_json, messages[:-1])]) for messages in rows[MESSAGES][:]]
+
     def predictions(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> list[tuple[Any, Any]]:
         """Return ``((summed negative log-likelihood, number of tokens predicted first), number of tokens)`` per row."""
         nll_B, tokens_B = self.losses(logits, batch)

@@ -74,7 +74,9 @@ class Renderer:
                 "assistant's turns cannot be found. Take a model with a tokenizer.json"
             )
         renderer = cls(tokenizer=tokenizer, template=template, marks=bool(_MARK.search(own)), end=-1)
-        return replace(renderer, end=renderer._end())
+        renderer = replace(renderer, end=renderer._end())
+        renderer._require_learnt_end()
+        return renderer
 
     def text(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
         """Return a conversation as text, at the end with the start of an assistant turn if ``prompt``.
@@ -90,10 +92,7 @@ class Renderer:
                 tokenize=False,
             )
         except Exception as error:  # Jinja raises several families of errors, and templates raise their own
-            raise DataError(
-                f"the chat template refuses {_shown(messages)}: {type(error).__name__}: {error}. Change the row, or "
-                f"give another template with {_GIVEN}"
-            ) from error
+            raise _refused(messages, error) from error
         return str(rendered)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
@@ -158,13 +157,16 @@ class Renderer:
         Raises:
             DataError: the marks leave an assistant turn without a token.
         """
-        encoded: Any = self.tokenizer.apply_chat_template(
-            [message.to_json() for message in messages],
-            chat_template=self.template,
-            tokenize=True,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
-        )
+        try:
+            encoded: Any = self.tokenizer.apply_chat_template(
+                [message.to_json() for message in messages],
+                chat_template=self.template,
+                tokenize=True,
+                return_dict=True,
+                return_assistant_tokens_mask=True,
+            )
+        except Exception as error:  # as in ``text``
+            raise _refused(messages, error) from error
         mask = [bool(value) for value in encoded["assistant_masks"]]
         turns = sum(message.role is Role.ASSISTANT for message in messages)
         begins = sum(here and not (at and mask[at - 1]) for at, here in enumerate(mask))
@@ -174,6 +176,17 @@ class Renderer:
                 "{% generation %} before the content and {% endgeneration %} after the end token of each"
             )
         return Rendered(ids=[*encoded["input_ids"]], mask=mask)
+
+    def _require_learnt_end(self) -> None:
+        """Raise ``DataError`` if the template's marks leave the end token of an answer out."""
+        if not self.marks:
+            return
+        ids, mask = self._by_marks(_PROBE)
+        if not any(learnt and token == self.end for token, learnt in zip(ids, mask, strict=True)):
+            raise DataError(
+                "the chat template ends an assistant turn after {% endgeneration %}, so the model would not learn to "
+                f"end its answers. Set {{% endgeneration %}} after the end token, in a template given with {_GIVEN}"
+            )
 
     def _end(self) -> int:
         """Return the id of the first special token after an assistant's content."""
@@ -193,6 +206,13 @@ class Renderer:
                 f"Write {{{{ eos_token }}}} after the content, in a template given with {_GIVEN}"
             )
         return int(after[0])
+
+
+def _refused(messages: Sequence[Message], error: Exception) -> DataError:
+    return DataError(
+        f"the chat template refuses {_shown(messages)}: {type(error).__name__}: {error}. Change the row, or "
+        f"give another template with {_GIVEN}"
+    )
 
 
 def _shown(messages: Sequence[Message]) -> str:

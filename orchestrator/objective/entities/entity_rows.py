@@ -108,13 +108,22 @@ def _listed(value: object, place: str, row: int) -> list[str]:
 def _tag(tag: str, names: Sequence[str] | None, mapping: Mapping[str, str | None], source: Source) -> str:
     if names is not None and tag.isdecimal() and int(tag) < len(names):
         tag = names[int(tag)]
-    named = _named(tag, mapping) if tag != OUTSIDE else tag
+    named = _named_tag(tag, mapping) if tag != OUTSIDE else tag
     if named is not None and named.lstrip("-").isdecimal():
         raise DataError(
             f"column tags of {source} has numbers, and no names for them. Name them in data.labels: "
             "{0: O, 1: B-PERSON, 2: I-PERSON}"
         )
     return OUTSIDE if named is None else named
+
+
+def _named_tag(tag: str, mapping: Mapping[str, str | None]) -> str | None:
+    """Return the name of a tag by ``data.labels``: by that of the tag, or else by that of its type."""
+    named, (prefix, mark, label) = _named(tag, mapping), tag.partition("-")
+    if named != tag or not prefix or not mark:
+        return named
+    renamed = _named(label, mapping)
+    return None if renamed is None else f"{prefix}-{renamed}"
 
 
 def _text(value: object, row: int, source: Source) -> str:

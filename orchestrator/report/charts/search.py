@@ -43,7 +43,7 @@ def best_so_far(summary: Summary) -> Chart | None:
     if baseline is not None:
         dashed = {"dash": "dash", "color": MUTED, "width": 1.5}
         ends = {"x": [0, course.spent], "y": [baseline, baseline], "mode": "lines"}
-        traces.append(go.Scatter(**ends, line=dashed, name="TF-IDF baseline", hoverinfo="skip"))
+        traces.append(go.Scatter(**ends, line=dashed, name="baseline", hoverinfo="skip"))
     axes = {
         "xaxis": {"title": "training samples of all trials", "rangemode": "tozero"},
         "yaxis": {"title": plain(name)},

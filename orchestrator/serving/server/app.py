@@ -175,7 +175,7 @@ def _answer(found: Prediction | None) -> Answer:
         score=found.score,
         probabilities=dict(found.probabilities),
         cut=found.cut,
-        entities=[EntityAnswer(**one) for one in found.entities],
+        entities=[EntityAnswer(**one) for one in found.entities or ()],
     )
 
 

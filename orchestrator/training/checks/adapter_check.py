@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import METHODS, OPTIONS, VIRTUAL_TOKENS, takers
+from orchestrator.core.methods import LENGTH, METHODS, OPTIONS, VIRTUAL_TOKENS, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import RULES, TrialSettings
 from orchestrator.core.space import ParamValue
@@ -84,28 +84,27 @@ class _Attempts:
         """Return peft's reason to refuse a trial's adapter, or None."""
         key = tuple(sorted(trial.items()))
         if key not in self._reasons:
-            settings = TrialSettings.from_params(trial)
-            why = self._try(copied(self._small), settings)
+            why = self._try(copied(self._small), trial)
             # Only the whole model has all layer numbers, which may be part of a target's name.
-            self._reasons[key] = None if why is None else self._try(copied(self._whole), settings)
+            self._reasons[key] = None if why is None else self._try(copied(self._whole), trial)
         return self._reasons[key]
 
-    def _try(self, base: Base, settings: TrialSettings) -> str | None:
+    def _try(self, base: Base, trial: Mapping[str, ParamValue]) -> str | None:
         import torch
 
         try:
             with torch.device("meta"):
-                adapt(base, settings, self._head, updates=self._fewest_updates(settings))
+                adapt(base, TrialSettings.from_params(trial), self._head, updates=self._fewest_updates(trial))
         except UserError as error:
             return reason_of(error)
         except (NotImplementedError, RuntimeError) as error:  # an operation on missing weights
             logger.warning("no adapter can be tried without weights: %s", error)
         return None
 
-    def _fewest_updates(self, settings: TrialSettings) -> int:
-        """Return the optimizer steps of the trial with the most rows per step."""
-        largest = TrialSettings.from_params(self._plan.largest)
-        return math.ceil(self._plan.timetable.of(settings)[-1] / largest.rows_per_update)
+    def _fewest_updates(self, trial: Mapping[str, ParamValue]) -> int:
+        """Return the optimizer steps of the trial; a setting of its length that it lacks is that of the largest."""
+        settings = TrialSettings.from_params({**self._plan.largest, **trial})
+        return math.ceil(self._plan.timetable.of(settings)[-1] / settings.rows_per_update)
 
 
 def _supported(trial: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
@@ -115,8 +114,9 @@ def _supported(trial: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
 
 def _reduced(attempts: _Attempts, trial: Mapping[str, ParamValue]) -> list[dict[str, ParamValue]]:
     """Return simpler refused trials, each with one setting of ``trial`` and defaults otherwise; or the trial itself."""
-    base = ("method", "target_modules", *(["rank"] if any(name.startswith(OPTIONS) for name in trial) else []))
-    kept = {name: trial[name] for name in base if name in trial}  # options may be related to the rank
+    with_options = any(name.startswith(OPTIONS) for name in trial)
+    base = ("method", "target_modules", *(("rank", *LENGTH) if with_options else ()))
+    kept = {name: trial[name] for name in base if name in trial}  # to which options may be related
     alone = [
         {**kept, **{other: RULES[other].default for other in trial if other not in kept}, name: value}
         for name, value in trial.items()

@@ -93,6 +93,9 @@ def test_long_rows_lose_early_turns_and_keep_the_answer(tmp_path: Path) -> None:
         learnt = [token for token in row["labels"] if token != IGNORED]
         return str(tokenizer.decode(row["input_ids"])), str(tokenizer.decode(learnt))
 
+    [prompt] = task.prompts(rows, tokenizer, 4)  # as in predict: without the last answer, and not cut
+    assert [token for token in prompt if token] == task.encode(rows, tokenizer, 100)[0]["input_ids"][: len(prompt)]
+    assert str(tokenizer.decode(prompt)).endswith("the plot <|im_end|> <|im_start|> assistant")
     whole, learnt = texts(100)
     assert "is it good ?" in whole
     assert learnt == "very <|im_end|> bad plot <|im_end|>"

@@ -85,6 +85,24 @@ def test_marks_must_hold_every_answer(tokenizer: PreTrainedTokenizerBase) -> Non
         Renderer.create(tokenizer, last_only).render([TWO_TURNS])
 
 
+def test_marks_must_hold_the_end_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    without_end = MARKED.replace(
+        "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}",
+        "{{ message['content'] }}{% endgeneration %}{{ '<|im_end|>' }}",
+    )
+    with pytest.raises(DataError, match="would not learn to end its answers"):
+        Renderer.create(tokenizer, without_end)
+
+
+def test_refusal_of_a_marked_template_is_named(tokenizer: PreTrainedTokenizerBase) -> None:
+    strict = MARKED.replace(
+        "{% for", "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{% for", 1
+    )
+    system = (Message(role=Role.SYSTEM, content="be nice"), *TWO_TURNS)
+    with pytest.raises(DataError, match=r"refuses the conversation .*no system"):
+        Renderer.create(tokenizer, strict).render([system])
+
+
 @pytest.mark.skipif(not is_on_this_machine(REAL), reason="SmolLM2 is not on this machine")
 def test_real_template_of_smollm2() -> None:
     tokenizer = load_tokenizer(REAL, classifies=False)

@@ -106,6 +106,21 @@ def test_forms_of_data_give_the_same_rows(tmp_path: Path) -> None:
     assert by_tags.summary.label_counts["train"] == {"LOC": 2, "PER": 2}
 
 
+def test_types_are_renamed_and_excluded_in_every_form(tmp_path: Path) -> None:
+    words = [f"Anna{row} saw Rome once" for row in range(4)]
+    spans = [[0, 5, "PER"], [10, 14, "LOC"], [15, 19, "MISC"]]
+    mapping = {"PER": "PERSON", "MISC": None}
+    by_spans = splits_of(
+        tmp_path / "spans.jsonl", ({"text": text, "entities": spans} for text in words), labels=mapping
+    )
+    tags = ["B-PER", "O", "B-LOC", "B-MISC"]
+    by_tags = splits_of(
+        tmp_path / "tags.jsonl", ({"tokens": text.split(), "tags": tags} for text in words), labels=mapping
+    )
+    assert entities(by_tags) == entities(by_spans)
+    assert by_tags.summary.label_counts["train"] == {"LOC": 2, "PERSON": 2}
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -26,6 +26,7 @@ from tests.tracking.trained import classifier_adapter, writer_adapters
 
 ROOT = Path(__file__).parents[3]
 LABELS = {"mood": ("negative", "positive"), "tone": ("angry", "calm"), "topic": ("sport", "film", "news")}
+TAGS = ("O", "B-NAME", "B-PLACE", "B-TIME")
 START_S = 180
 """How long a server may take to load its models on a busy machine."""
 MINILM = Source(origin=Origin.PACKAGED, name="minilm")
@@ -33,16 +34,17 @@ MINILM = Source(origin=Origin.PACKAGED, name="minilm")
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return exported folders by name: three classifiers over MiniLM, and a language model."""
+    """Return exported folders by name: three classifiers and a finder of entities over MiniLM, and a language model."""
     folder = tmp_path_factory.mktemp("served")
     base = resolve_model(MINILM)
     found = {}
-    for seed, (name, labels) in enumerate(LABELS.items()):
-        classifier_adapter(Path(base), folder / "raw" / name, seed, labels)
+    for seed, (name, labels) in enumerate((LABELS | {"finder": TAGS}).items()):
+        head = "token_classification" if labels is TAGS else "sequence_classification"
+        classifier_adapter(Path(base), folder / "raw" / name, seed, labels, by_token=labels is TAGS)
         card = AdapterCard(
             base=MINILM,
             base_path=base,
-            head="sequence_classification",
+            head=head,
             labels=labels,
             max_length=64,
             objective="sentiment",

@@ -50,7 +50,19 @@ def test_calibrated_answers_use_temperature(server: Server, folders: dict[str, P
     wanted = predictors["mood"].calibrated(predictors["mood"].predict(TEXTS))
     for row, prediction in zip(found[:-1], wanted, strict=True):
         assert row["probabilities"] == pytest.approx(dict(prediction.probabilities), abs=1e-5)
-    assert found[-1] == {"answer": None, "score": None, "probabilities": {}, "cut": None}
+    assert found[-1] == {"answer": None, "score": None, "probabilities": {}, "cut": None, "entities": []}
+
+
+def test_entities_have_their_characters(server: Server, predictors: dict[str, Predictor]) -> None:
+    answers = server.predict(model="finder", texts=[*TEXTS]).json()["predictions"]
+    wanted = predictors["finder"].predict(TEXTS)
+    assert any(row["entities"] for row in answers)
+    for text, row, prediction in zip(TEXTS, answers, wanted, strict=True):
+        assert row["answer"] == prediction.answer
+        assert [{**one, "score": None} for one in row["entities"]] == [
+            {**one, "score": None} for one in prediction.entities or ()
+        ]
+        assert all(text[one["start"] : one["end"]] == one["text"] for one in row["entities"])
 
 
 def test_generated_text_is_bounded(server: Server, predictors: dict[str, Predictor]) -> None:
@@ -66,7 +78,7 @@ def test_generated_text_is_bounded(server: Server, predictors: dict[str, Predict
 @pytest.mark.parametrize(
     ("body", "status", "code", "message"),
     [
-        ({"model": "nobody", "texts": ["a"]}, 404, "unknown_model", "served: mood, tone, topic, writer"),
+        ({"model": "nobody", "texts": ["a"]}, 404, "unknown_model", "served: mood, tone, topic, finder, writer"),
         ({"texts": ["a"]}, 422, "model_missing", "served models: mood"),
         ({"model": "mood", "texts": []}, 422, "invalid_request", "texts: List should have at least 1 item"),
         ({"model": "mood", "texts": "a"}, 422, "invalid_request", "texts: "),
@@ -111,8 +123,8 @@ def test_other_requests_are_refused(server: Server) -> None:
 
 def test_server_describes_itself(server: Server) -> None:
     models = requests.get(f"{server.url}/models", timeout=START_S).json()
-    assert [each["name"] for each in models] == ["mood", "tone", "topic", "writer"]
-    assert [each["temperature"] for each in models] == [2.5, None, None, None]
+    assert [each["name"] for each in models] == ["mood", "tone", "topic", "finder", "writer"]
+    assert [each["temperature"] for each in models] == [2.5, None, None, None, None]
     paths = requests.get(f"{server.url}/openapi.json", timeout=START_S).json()["paths"]
     assert {*paths} == {"/predict", "/models", "/health", "/ready", "/metrics"}
     for path in ("health", "ready"):
