@@ -62,6 +62,7 @@ def render_page(summary: Summary, charts: Mapping[str, Chart]) -> str:
         commands=next_commands(
             summary.sweep.reference,  # the page stays when a newer generation starts
             None if board.best is None else board.best.number,
+            pair_column=summary.pair_column,
             below_baseline=board.below_baseline,
             of_function="function" in summary.sweep.fingerprint,
         ),

@@ -1,6 +1,7 @@
 """The content of a report. Terminal, page and JSON are views of it."""
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -81,6 +82,15 @@ class Summary:
     learning_curve: LearningCurve | None = None
 
     @property
+    def pair_column(self) -> str | None:
+        """The column of a row's second text, for text pairs and for the contexts of questions; else None."""
+        plan = self.sweep.facts.engine_plan
+        if plan is None:
+            return None
+        columns = plan.data.columns
+        return columns.get("context", "context") if plan.objective == "extractive_qa" else columns.get("text_pair")
+
+    @property
     def quality_lines(self) -> list[tuple[str, str]]:
         """Pairs of a name and a sentence on the quality of the winner and of the rows."""
         best = self.leaderboard.best
@@ -135,10 +145,20 @@ def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | N
     return time_use(records, elapsed_of(sweep), sweep.facts.closings, together=together)
 
 
+def predict_inputs(pair_column: str | None) -> str:
+    """Return the example inputs of a ``predict`` command.
+
+    Args:
+        pair_column: column of a row's second text; None: rows have one text.
+    """
+    return '"some text"' if pair_column is None else f"--file ROWS.csv --pair-column {shlex.quote(pair_column)}"
+
+
 def next_commands(
     name: str,
     best: int | None,
     *,
+    pair_column: str | None = None,
     program: str = PROGRAM,
     place: str = "",
     below_baseline: bool = False,
@@ -149,6 +169,7 @@ def next_commands(
     Args:
         name: the sweep's name or reference.
         best: the winner's number; None without a winner.
+        pair_column: see ``predict_inputs``.
         program: the command which starts this program.
         place: options of ``predict`` for the registry's location, with a leading space.
         below_baseline: whether the winner needs ``promote --force``.
@@ -169,7 +190,7 @@ def next_commands(
     return (
         *browse,
         register,
-        ("predict with it", f'{program} predict {model} "some text"{place}'),
+        ("predict with it", f"{program} predict {model} {predict_inputs(pair_column)}{place}"),
         ("export as PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
     )
 

@@ -133,6 +133,8 @@ def test_commands_are_never_truncated(summary: Summary) -> None:
         commands["predict with it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
     )
     assert all(command.startswith(".venv/bin/python -m orchestrator ") for command in commands.values())
+    of_pairs = dict(next_commands("pairs", 3, pair_column="second text"))
+    assert of_pairs["predict with it"].endswith("predict pairs --file ROWS.csv --pair-column 'second text'")
     assert [purpose for purpose, _ in next_commands("sentiment", None)] == ["explain the results", "browse in MLflow"]
 
 

@@ -140,6 +140,8 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
     """
     from rich.text import Text
 
+    from orchestrator.report.summary import predict_inputs
+
     version, card = done.version, done.card
     title = f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples"
     show_gates(screen, title, done.gates)
@@ -151,7 +153,7 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
         screen.show(f"alias {aliases}{before}")
     if done.previous:
         screen.show(Text(f"\nundo: {program()} rollback {shlex.quote(version.name)}{options}", "dim"), soft_wrap=True)
-    use = f'{program()} predict {shlex.quote(version.name)} "some text"{options}'
+    use = f"{program()} predict {shlex.quote(version.name)} {predict_inputs(card.pair_column)}{options}"
     if card.is_function:
         use = f'mlflow.pyfunc.load_model("models:/{version.reference}")'
     screen.show(Text(f"\n{use}", "bold cyan"), soft_wrap=True)

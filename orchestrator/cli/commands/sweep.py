@@ -172,6 +172,7 @@ def _show_result(screen: Screen, spec: "SweepSpec", result: "SweepResult", comma
     commands = next_commands(
         spec.name,
         None if best is None else best.number,
+        pair_column=summary.pair_column,
         program=program(),
         place=registry_options(result.location),
         below_baseline=summary.leaderboard.below_baseline,
