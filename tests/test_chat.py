@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
+from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
@@ -71,6 +72,8 @@ def test_chat_is_searched_registered_and_used(file: Path) -> None:
     plain, messages, blank = predictor.predict(["is it good?", as_messages, ""], max_new_tokens=4)
     assert plain.answer == messages.answer
     assert blank.answer is None
+    with pytest.raises(UserError, match=r"a conversation has .* tokens, the model .* positions; leave out turns"):
+        predictor.predict(["is it good ? " * 400])
     runner = predictor._runner  # the prompt has no other sign than the answer
     assert runner.tokenizer.decode(runner._prompt("is it good?")) == (
         "<|im_start|> user is it good ? <|im_end|> <|im_start|> assistant"

@@ -17,6 +17,7 @@ from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.refusals import model_refusals
 from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
 
 if TYPE_CHECKING:
@@ -175,8 +176,15 @@ class Predictor:
             pairs: the second text of each row, for a model of pairs; None for other models.
 
         Raises:
-            UserError: the model needs second texts and gets none, or gets some and needs none.
+            UserError: the model needs second texts and gets none, or gets some and needs none; or it refuses a text,
+                such as a conversation beyond its positions.
         """
+        with model_refusals():
+            return self._answers(texts, batch_size, max_new_tokens, pairs)
+
+    def _answers(
+        self, texts: Sequence[str], batch_size: int, max_new_tokens: int | None, pairs: Sequence[str] | None
+    ) -> list[Prediction]:
         if (pairs is None) == (self.card.pair_column is not None):
             need = (
                 f"two texts a row, {self.card.text_column} and {self.card.pair_column}" if pairs is None else "one text"

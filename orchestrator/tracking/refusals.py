@@ -1,9 +1,12 @@
-"""Distinguish permanent refusals of a tracking store from temporary errors."""
+"""Refusals of a tracking store, apart from temporary errors, and of a logged model."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from orchestrator.core.errors import LONGEST, TrackingError, first_line
+from orchestrator.core.errors import LONGEST, TrackingError, UserError, first_line
 from orchestrator.core.secrets import redact
+from orchestrator.tracking.environment import load_mlflow
 
 RETRIED = frozenset({408, 409, 425, 429, 499})
 """Temporary 4xx statuses: timeouts, conflicts, rate limits."""
@@ -47,3 +50,15 @@ def _status(error: BaseException) -> int | None:
 def reason(error: BaseException) -> str:
     """Return the first line of an error, shortened and without secrets."""
     return redact(first_line(error))[:LONGEST]
+
+
+@contextmanager
+def model_refusals() -> Iterator[None]:
+    """Raise the refusals of a logged model, such as a text beyond the model's positions, as ``UserError``."""
+    load_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise UserError(str(error)) from error
