@@ -13,7 +13,7 @@ from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".feather")
+DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".feather", ".conll")
 _TORCHHUB = "torchhub:"
 _TORCHHUB_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+(:[\w./-]+)?")
 _KAGGLE = "kaggle:"

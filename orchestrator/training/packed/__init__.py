@@ -23,6 +23,7 @@ Tensor names end in a suffix with one letter per dimension; a digit is a fixed s
     B  rows of one slot, or of a batch
     T  tokens of a row, its padding included
     S  tokens of a row read by attention; T in self-attention
+    E  positions of the longest row written so far
     H  attention heads of the queries
     K  attention heads of the keys and values
     Q  query heads of one key head: H = K × Q
@@ -31,5 +32,6 @@ Tensor names end in a suffix with one letter per dimension; a digit is a fixed s
     R  ranks; in stacked matrices those of the widest slot
     I  inputs of a layer
     O  outputs of a layer
+    V  tokens of the vocabulary
     W  columns of a matrix with one row per rank: I, O, or those of all layers side by side
 """
