@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,14 @@ def test_each_stdin_line_gets_one_answer(invoke: Invoke, folder: str) -> None:
 def test_json_includes_blank_lines(invoke: Invoke, folder: str) -> None:
     result = json.loads(invoke("predict", folder, "--json", stdin="fine\n\nfine\n").stdout)["predictions"]
     assert [item["text"] for item in result] == ["fine", "", "fine"]
-    empty = {"probabilities": {}, "values": {}, "score": None, "cut": None, "entities": None, "answers": []}
+    empty: dict[str, Any] = {
+        "probabilities": {},
+        "values": {},
+        "score": None,
+        "cut": None,
+        "entities": None,
+        "answers": [],
+    }
     assert result[1] == {"text": "", "answer": None, **empty}
     assert result[0] == result[2]
 
