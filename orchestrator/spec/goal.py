@@ -31,9 +31,7 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
     """
     _check_file(file, problems)
     values = {f"val/{name}": direction for name, direction in facts.metrics.items()}
-    # A function reports its own metrics alone; answers are not written for training rows and shift sets.
-    measured = [] if file.function else [name for name in facts.metrics if name not in facts.generated]
-    gaps = {f"gap/{name}": Direction.MINIMIZE for name in _GAPS if name in measured}
+    gaps = {f"gap/{name}": Direction.MINIMIZE for name in _GAPS if name in _without_answers(file, facts)}
     at_end = {} if file.function else _at_end(file, facts)
     also = []
     for place, name in enumerate(file.search.metrics[1:], start=1):
@@ -41,7 +39,7 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
         if name not in known and facts.complete:
             problems.add(("search", "metrics", place), one_of(name, list(known)))
         also.append(Metric(name=name, direction=known.get(name, Direction.MINIMIZE)))
-    limited = [*values, *(f"train/{name}" for name in measured), *gaps, *at_end]
+    limited = [*_reported(file, facts), *at_end]
     for name in file.search.constraints:
         if name not in limited and facts.complete:
             problems.add(("search", "constraints", name), one_of(name, limited), at_key=True)
@@ -53,18 +51,31 @@ def check_limits(file: SweepFile, facts: ObjectiveFacts, problems: Problems) -> 
     """Check the names of the metrics that end a trial: those of every report."""
     if not isinstance(file.early_stopping, EarlyStopping) or not facts.complete:
         return
-    measured = [] if file.function else [*facts.metrics]
-    known = [f"val/{name}" for name in facts.metrics]
-    known += [*(f"train/{name}" for name in measured), *(f"gap/{name}" for name in _GAPS if name in measured)]
+    known = _reported(file, facts)
     for name in file.early_stopping.limits:
         if name not in known:
             problems.add(("early_stopping", "limits", name), one_of(name, known), at_key=True)
 
 
+def _without_answers(file: SweepFile, facts: ObjectiveFacts) -> list[str]:
+    """Return the metrics measured on training rows and shift sets, without a split.
+
+    A function reports its own metrics alone; answers are not written for these rows.
+    """
+    return [] if file.function else [name for name in facts.metrics if name not in facts.generated]
+
+
+def _reported(file: SweepFile, facts: ObjectiveFacts) -> list[str]:
+    """Return the names of the metrics in every report."""
+    measured = _without_answers(file, facts)
+    gaps = (f"gap/{name}" for name in _GAPS if name in measured)
+    return [*(f"val/{name}" for name in facts.metrics), *(f"train/{name}" for name in measured), *gaps]
+
+
 def _at_end(file: SweepFile, facts: ObjectiveFacts) -> dict[str, Direction]:
     """Return the metrics measured when a trial ends: those of the shift sets, and forgetting."""
-    measured = {each: way for each, way in facts.metrics.items() if each not in facts.generated}
-    shift = {f"shift/{name}/{each}": way for name in file.data.shift for each, way in measured.items()}
+    measured = _without_answers(file, facts)
+    shift = {f"shift/{name}/{each}": facts.metrics[each] for name in file.data.shift for each in measured}
     return shift | dict.fromkeys(FORGETTING, Direction.MINIMIZE)
 
 
