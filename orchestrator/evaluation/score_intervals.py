@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from orchestrator.core.metric import Direction
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.entities.counts import COUNTS
-from orchestrator.evaluation.seed_noise import FREEDOM, assumed_noise
+from orchestrator.evaluation.seed_noise import assumed_noise, have_scores, same_rows, seeds_score
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from orchestrator.statistics.intervals import Interval
+    from orchestrator.statistics.noise import ScoreInterval
     from orchestrator.statistics.paired import PairedTest
     from orchestrator.statistics.ties import Ties
 
@@ -95,24 +96,20 @@ def seeds_interval(
     Returns:
         None for another metric, for fewer than 2 seeds or rows, if the rows are not the same, and without any spread.
     """
-    same = len({(measured.units, measured.references) for measured in seeds}) == 1
-    if len(seeds) < 2 or not same or len(seeds[0].losses) < 2:
+    if not same_rows(seeds):
         return None
     import numpy as np
 
-    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, with_seed_noise
+    from orchestrator.statistics.noise import class_score, with_seed_noise
     from orchestrator.statistics.row_metrics import macro_f1
 
-    predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
-    if name == "accuracy" and references_n.size:
-        score = accuracy_score(predictions_sn == references_n, assumed_noise(training_rows, FREEDOM))
-    elif name == "macro_f1" and references_n.size:
+    score: ScoreInterval | None
+    if name == "macro_f1" and seeds[0].references:
+        predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
         score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
-    elif name == "loss":
-        score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
-    elif _same_rows(name, seeds):
-        score = mean_score(np.array([each.scores[name] for each in seeds]))
     else:
+        score = seeds_score(name, seeds, training_rows)
+    if score is None:
         return None
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
@@ -228,8 +225,7 @@ def adapter_ties(
         None for other metrics, for fewer than 2 adapters or rows, and if the rows are not the same.
     """
     each = [*rows.values()]
-    same = len({(measured.units, measured.references) for measured in each}) == 1
-    if len(each) < 2 or not same or len(each[0].losses) < 2:
+    if not same_rows(each):
         return None
     import numpy as np  # status shows sweeps without stored rows, and starts faster without numpy
 
@@ -247,19 +243,13 @@ def adapter_ties(
         best, tests = _f1_tests(predictions_kn, references_n)
     elif metric == "f1" and all(items := [items_of(measured) for measured in each]):
         best, tests = _item_tests(np.array(items))
-    elif _same_rows(metric, each):
+    elif have_scores(metric, each):
         scores_kn = np.array([measured.scores[metric] for measured in each])
         gains_kn = -scores_kn if direction is Direction.MINIMIZE else scores_kn
         best, tests = _mean_tests(gains_kn, np.ones(scores_kn.shape[1]))
     else:
         return None
     return tied_with_best(trials[best], {trials[place]: test for place, test in tests.items()})
-
-
-def _same_rows(name: str, each: Sequence[RowMeasures]) -> bool:
-    """Return whether all measurements have values of a metric for the same rows, at least 2."""
-    counts = {len(measured.scores.get(name, ())) for measured in each}
-    return len(counts) == 1 and min(counts) > 1
 
 
 def _mean_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":

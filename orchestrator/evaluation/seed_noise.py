@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.row_measures import RowMeasures
 
 if TYPE_CHECKING:
-    from orchestrator.statistics.noise import SeedNoise
+    from orchestrator.statistics.noise import ScoreInterval, SeedNoise
 
 LOWEST = 0.005
 """Standard deviation on many training rows: five seeds on 2,000 rows (benchmarks/history/2026-11-26.md)."""
@@ -44,6 +44,47 @@ def assumed_noise(training_rows: int | None, degrees_of_freedom: float = math.in
     return prior_noise(assumed_seed_sd(training_rows), ORIGIN, degrees_of_freedom)
 
 
+def seeds_score(name: str, seeds: Sequence[RowMeasures], training_rows: int | None) -> "ScoreInterval | None":
+    """Return the mean of a metric over trainings of one configuration with several seeds, and the noise between them.
+
+    For an accuracy this noise is pooled with the assumed one.
+
+    Args:
+        name: ``accuracy``, ``loss`` or a metric with a value per row, without a split.
+        seeds: the rows of each training, the same rows in the same order.
+        training_rows: number of rows of a training; None: unknown.
+
+    Returns:
+        None for another metric, for fewer than 2 seeds or rows, and if the rows are not the same.
+    """
+    if not same_rows(seeds):
+        return None
+    import numpy as np
+
+    from orchestrator.statistics.noise import accuracy_score, mean_score
+
+    if name == "accuracy" and seeds[0].references:
+        correct_sn = np.array([each.predictions for each in seeds]) == np.array(seeds[0].references)
+        return accuracy_score(correct_sn, assumed_noise(training_rows, FREEDOM))
+    if name == "loss":
+        return mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
+    if have_scores(name, seeds):
+        return mean_score(np.array([each.scores[name] for each in seeds]))
+    return None
+
+
+def same_rows(each: Sequence[RowMeasures]) -> bool:
+    """Return whether there are at least 2 measurements, all of the same rows, and at least 2 rows."""
+    same = len({(measured.units, measured.references) for measured in each}) == 1
+    return same and len(each) > 1 and len(each[0].losses) > 1
+
+
+def have_scores(name: str, each: Sequence[RowMeasures]) -> bool:
+    """Return whether all measurements have values of a metric for the same number of rows, at least 2."""
+    counts = {len(measured.scores.get(name, ())) for measured in each}
+    return len(counts) == 1 and min(counts) > 1
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedSd:
     """A standard deviation between seeds.
@@ -69,25 +110,10 @@ def seed_sd(name: str, training_rows: int | None, fresh: Sequence[RowMeasures]) 
         training_rows: number of rows of a training; None: unknown.
         fresh: the test rows of the trainings of one configuration with fresh seeds, the same rows in the same order.
     """
-    same = len({(each.units, each.references) for each in fresh}) == 1
-    several = same and len(fresh) > 1 and len(fresh[0].losses) > 1
-    if name == "accuracy" and not (several and fresh[0].references):
+    if name == "accuracy" and not (same_rows(fresh) and fresh[0].references):
         return SeedSd(value=assumed_seed_sd(training_rows), origin="assumed")
-    if not several:
+    score = seeds_score("loss" if name == "perplexity" else name, fresh, training_rows)
+    if score is None:
         return SeedSd(value=0.0, origin="unknown")
-    import numpy as np
-
-    from orchestrator.statistics.noise import accuracy_score, mean_score
-
     measured = f"measured with {len(fresh)} fresh seeds"
-    if name == "accuracy":
-        correct_sn = np.array([each.predictions for each in fresh]) == np.array(fresh[0].references)
-        noise = accuracy_score(correct_sn, assumed_noise(training_rows, FREEDOM)).seed_noise
-        return SeedSd(value=noise.sd, origin=f"assumed, and {measured}")
-    if name in {"loss", "perplexity"}:
-        noise = mean_score(np.array([each.losses for each in fresh]), units_n=np.array(fresh[0].units)).seed_noise
-    elif len({len(each.scores.get(name, ())) for each in fresh}) == 1 and len(fresh[0].scores.get(name, ())) > 1:
-        noise = mean_score(np.array([each.scores[name] for each in fresh])).seed_noise
-    else:
-        return SeedSd(value=0.0, origin="unknown")
-    return SeedSd(value=noise.sd, origin=measured)
+    return SeedSd(value=score.seed_noise.sd, origin=f"assumed, and {measured}" if name == "accuracy" else measured)
