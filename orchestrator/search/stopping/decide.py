@@ -43,7 +43,7 @@ class Decider:
     def rung_table(self, records: Iterable[TrialRecord] = ()) -> RungTable:
         """Return the table for ``decide_from``, filled with these records."""
         rule = build_rule(self.policy, self.timetable.points)
-        return RungTable(rule, self.policy.metric or self.metric, self.timetable, records)
+        return RungTable(rule, self.policy.metric or self.metric, self.timetable, records, searched=self.metric)
 
     def decide(
         self, records: Iterable[TrialRecord], *, more_trials: bool, stopped: Mapping[int, str] = NOBODY
@@ -95,13 +95,24 @@ class Decider:
         if stopped is not None:
             return self._stop(record, TrialState.PRUNED, stopped)
         grace = self.policy.grace_samples or self.timetable.points[0]
-        if self.policy.patience is not None and newest.nominal_samples >= grace:
+        if newest.nominal_samples >= grace and self._stalled(record):
             reason = self.overfitting(record.reports, self.policy.patience)
             if reason is not None:
                 return self._stop(record, TrialState.COMPLETE, f"{OVERFITTING}{reason}")
         if newest.nominal_samples >= grace and (reason := self.outside(newest.metrics, self.policy.limits)) is not None:
             return self._stop(record, TrialState.COMPLETE, f"{LIMIT}{reason}")
         return None if compared else _continue(newest)
+
+    def _stalled(self, record: TrialRecord) -> bool:
+        """Return whether the searched metric has its best value before the last ``patience`` reports.
+
+        An accuracy often rises while the validation loss rises too, because the model grows too confident. Such a trial
+        still improves.
+        """
+        patience, best = self.policy.patience, record.best(self.metric)
+        if patience is None or best is None:
+            return False
+        return all(report.nominal_samples > best.nominal_samples for report in record.reports[-patience:])
 
     def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:
         """Return a STOP. The outcome of a trial without any value is FAIL, whatever the reason to stop."""
@@ -114,8 +125,11 @@ class Decider:
     def _decide_at_rung(
         self, table: RungTable, bracket: int, rung: int, undecided: Sequence[TrialRecord]
     ) -> dict[int, Decision]:
-        keys = {record.number: table.key(record, rung) for record in undecided}
+        searched = {record.number: record for record in undecided}
+        keys = {number: table.key(record, rung) for number, record in searched.items()}
         losers = table.rule.losers(table.keys(bracket, rung), keys)
+        # By a loss alone, the rule would also stop the trial with the best accuracy, the winner so far.
+        losers = {number: why for number, why in losers.items() if not table.leads(searched[number], rung)}
         by = "" if self.policy.metric is None else f"by {self.policy.metric.name} "
         return {
             record.number: self._stop(record, TrialState.PRUNED, f"{losers[record.number]} {by}at {rung} samples")
