@@ -95,24 +95,22 @@ class Decider:
         if stopped is not None:
             return self._stop(record, TrialState.PRUNED, stopped)
         grace = self.policy.grace_samples or self.timetable.points[0]
-        if newest.nominal_samples >= grace and self._stalled(record):
-            reason = self.overfitting(record.reports, self.policy.patience)
+        patience = self.policy.patience
+        if patience is not None and newest.nominal_samples >= grace and self._stalled(record, patience):
+            reason = self.overfitting(record.reports, patience)
             if reason is not None:
                 return self._stop(record, TrialState.COMPLETE, f"{OVERFITTING}{reason}")
         if newest.nominal_samples >= grace and (reason := self.outside(newest.metrics, self.policy.limits)) is not None:
             return self._stop(record, TrialState.COMPLETE, f"{LIMIT}{reason}")
         return None if compared else _continue(newest)
 
-    def _stalled(self, record: TrialRecord) -> bool:
+    def _stalled(self, record: TrialRecord, patience: int) -> bool:
         """Return whether the searched metric has its best value before the last ``patience`` reports.
 
         An accuracy often rises while the validation loss rises too, because the model grows too confident. Such a trial
         still improves.
         """
-        patience, best = self.policy.patience, record.best(self.metric)
-        if patience is None or best is None:
-            return False
-        return all(report.nominal_samples > best.nominal_samples for report in record.reports[-patience:])
+        return record.best(self.metric) not in record.reports[-patience:]
 
     def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:
         """Return a STOP. The outcome of a trial without any value is FAIL, whatever the reason to stop."""
