@@ -12,7 +12,7 @@ from typing import TypeAlias
 from orchestrator.core.metric import Metric
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
-from orchestrator.search.stopping.rules import Rule
+from orchestrator.search.stopping.rules import Key, Rule
 
 Standing: TypeAlias = tuple[float, float]
 """Violation of the constraints and sort key of the searched metric, as the best checkpoint up to a rung has them."""
@@ -22,24 +22,23 @@ class RungTable:
     """The input of a sweep's stopping rule."""
 
     def __init__(
-        self, rule: Rule, metric: Metric, timetable: Timetable, records: Iterable[TrialRecord] = (), *, searched: Metric
+        self, rule: Rule, metric: Metric, timetable: Timetable, records: Iterable[TrialRecord] = (), *, goal: Metric
     ) -> None:
         """Start from the given records, in any order.
 
         Args:
             rule: the stopping rule.
-            metric: the metric compared at rungs.
+            metric: compared at rungs.
             timetable: the report points.
-            records: trials to start with.
-            searched: the metric which ranks the trials in the end.
+            records: the trials.
+            goal: the searched metric, which ranks the trials in the end, with its constraints.
         """
         self.rule = rule
-        self._metric = metric
-        self._searched = searched
+        self._metric, self._goal = metric, goal
         self._timetable = timetable
         self._running: dict[int, TrialRecord] = {}
         self._counted: dict[int, int] = {}  # number of reports already in the keys, by trial
-        self._keys: dict[tuple[int, int], list[float]] = {}
+        self._keys: dict[tuple[int, int], list[Key]] = {}
         self._leads: dict[tuple[int, int], Standing] = {}
         for record in records:
             self.update(record)
@@ -70,13 +69,19 @@ class RungTable:
         """Yield the running trials by ascending number."""
         return (self._running[number] for number in sorted(self._running))
 
-    def keys(self, bracket: int, rung: int) -> Sequence[float]:
+    def keys(self, bracket: int, rung: int) -> Sequence[Key]:
         """Return the keys of all trials of a bracket with a report at a rung, ascending."""
         return self._keys.get((bracket, rung), ())
 
-    def key(self, record: TrialRecord, rung: int) -> float:
-        """Return the key of a trial at a rung: its best value up to the rung, smaller is better."""
-        return self._metric.sort_key(record.score(self._metric, until=rung))
+    def key(self, record: TrialRecord, rung: int) -> Key:
+        """Return the key of a trial at a rung: its best value up to the rung, smaller is better.
+
+        Trials with a report within the constraints come before all others. Metrics measured only when a trial ends
+        count as within.
+        """
+        best = record.best(self._goal, until=rung)
+        outside = best is not None and self._goal.violation(best.metrics) > 0
+        return outside, self._metric.sort_key(record.score(self._metric, until=rung))
 
     def leads(self, record: TrialRecord, rung: int) -> bool:
         """Return whether a trial has a value of the searched metric, and none at its rung ranks before it."""
@@ -84,7 +89,7 @@ class RungTable:
         return math.isfinite(standing[1]) and standing <= self._leads[self.rule.bracket(record.number), rung]
 
     def _standing(self, record: TrialRecord, rung: int) -> Standing:
-        best = record.best(self._searched, until=rung)
+        best = record.best(self._goal, until=rung)
         if best is None:
             return math.inf, math.inf
-        return self._searched.violation(best.metrics), self._searched.sort_key(best.metrics[self._searched.name])
+        return self._goal.violation(best.metrics), self._goal.sort_key(best.metrics[self._goal.name])
