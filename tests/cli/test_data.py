@@ -47,3 +47,17 @@ def test_data_reads_a_file_without_a_sweep(invoke: Invoke, tmp_path: Path) -> No
     document = json.loads(invoke("data", str(path), *columns, "--json").stdout)
     assert document["rows"] == {"train": 30, "validation": 10, "test": 10}
     assert set(document["data_summary"]["label_counts"]["train"]) == {"0", "1"}
+
+
+def test_validate_refuses_too_short_max_length(invoke: Invoke, tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    rows = [
+        {"question": "how was it", "context": f"the film {number} was good", "answers": [{"text": "good"}]}
+        for number in range(140)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ("--set", "objective=extractive_qa", "--set", "data.source=./rows.jsonl")
+    done = invoke("validate", str(file), "--data", *given)
+    assert done.exit_code == 2
+    assert "data.max_length: at least 32 tokens are needed for question and context, got 16" in done.stderr
+    assert invoke("validate", str(file), "--data", *given, "--set", "data.max_length=32").exit_code == 0
