@@ -12,7 +12,7 @@ from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.readers import READERS
-from orchestrator.assets.tables import TaskColumns, cast_text, read_local, read_sqlite, read_with_datasets
+from orchestrator.assets.tables import TaskColumns, cast_text, read_local, read_sql, read_sqlite, read_with_datasets
 from orchestrator.core.data import SPLIT_RULE, Origin, Source
 from orchestrator.core.errors import DataError, UserError
 
@@ -43,7 +43,7 @@ def read_table(
 
     Args:
         source: a packaged data set, a hub data set (split ``train`` unless it names one), local files, a folder or the
-            query of an SQLite database.
+            query of a database.
         columns: the source's column name by the objective's column name. Other columns keep their names; a column of
             the source with a name in conflict is dropped.
         required: names of required columns, in addition to those in ``columns``.
@@ -62,6 +62,8 @@ def read_table(
         rows = _local(source, task)
     elif source.origin is Origin.SQLITE:
         rows = read_sqlite(source.name, task)
+    elif source.origin is Origin.SQL:
+        rows = read_sql(source.name, task)
     else:
         rows = _READ[source.origin](source)
     for name in dict.fromkeys((*required, *columns)):
