@@ -55,7 +55,7 @@ def test_bad_query_names_the_problem(database: str, query: str, message: str) ->
 
 
 def test_missing_driver_and_server_are_named() -> None:
-    with pytest.raises(AssetError, match="oracle needs a driver, which is not installed .*oracledb.*Run: pip install"):
+    with pytest.raises(AssetError, match=r"oracle needs a driver, which is not installed .*oracledb.*Run: pip install"):
         read_table(source("oracle://ann@127.0.0.1/shop", "SELECT 1 AS one"))
     with pytest.raises(AssetError, match=r"needs the package pymysql.* Run: pip install pymysql|cannot be opened"):
         read_table(source("mysql://ann@127.0.0.1:1/shop", "SELECT 1 AS one"))
@@ -74,7 +74,9 @@ def test_rows_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
         rows = read_table(source(address, query), {"text": "body"}, ("text",), ("text",))
         assert rows[2] == {"text": "text %3:x", "half": 1.5, "at": "12:30"}
         for write in ("WITH gone AS (DELETE FROM tickets RETURNING 1) SELECT * FROM gone", "DELETE FROM tickets"):
-            with pytest.raises(DataError, match="failed|may only read"):
+            with pytest.raises(DataError, match=r"failed|may only read"):
                 read_table(source(address, write))
-        with pytest.raises(AssetError, match='cannot be opened: .*role "nouser" does not exist.*LORATORY_SQL_PASSWORD'):
+        with pytest.raises(
+            AssetError, match=r'cannot be opened: .*role "nouser" does not exist.*LORATORY_SQL_PASSWORD'
+        ):
             read_table(source(address.replace("nobody@", "nouser@"), query))
