@@ -21,6 +21,8 @@ _KAGGLE = "kaggle:"
 _KAGGLE_HANDLE = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+(/[1-9][0-9]*)?")
 _SQLITE = "sqlite:///"
 _QUERY = "?query="
+_COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
+_REMOTE = re.compile(r"(https?|s3|gs|gcs|az|abfss?|hdfs|ftp)://")
 _DATABASE = re.compile(r"(postgresql|postgres|mysql|mariadb|duckdb|mssql|oracle)(\+\w+)?://")
 _ANY_QUERY = re.compile(r"[?&]query=")
 
@@ -113,7 +115,10 @@ class SourceReader:
         elif source is not None and source.origin is not Origin.LOCAL:
             self._refuse(path, f"a list has paths and patterns only, got {yaml_text(entry)}")
         elif source is not None and not _has_rows(Path(source.name)):
-            self._refuse(path, f"one of {', '.join(DATA_SUFFIXES)} or a folder is needed, got {yaml_text(entry)}")
+            packed = Path(source.name).suffix.lower() in _COMPRESSED
+            remedy = ". Decompress it first" if packed else ""
+            kinds = f"one of {', '.join(DATA_SUFFIXES)} or a folder is needed"
+            self._refuse(path, f"{kinds}, got {yaml_text(entry)}{remedy}")
         else:
             return source.name if source is not None else found
         return None
@@ -200,7 +205,10 @@ class SourceReader:
             hint = did_you_mean(entry, self._packaged) or f"; known: {', '.join(sorted(self._packaged))}"
             rule = "a packaged name, hub:org/name or a path is needed"
             return self._refuse(path, f"{rule}, got {yaml_text(entry)}{hint}")
-        hint = f"; did you mean hub:{entry}?" if _HUB_ID.fullmatch(entry) else ""
+        is_id = _HUB_ID.fullmatch(entry) and Path(entry).suffix not in DATA_SUFFIXES
+        hint = f"; did you mean hub:{entry}?" if is_id else ""
+        if _REMOTE.match(entry):
+            hint = ". Download it first and name the file; only hub:, kaggle: and torchhub: are downloaded"
         return self._refuse(path, f"{self.not_found_reason(entry)}, got {yaml_text(entry)}{hint}")
 
     def _hub(self, entry: str | HubSource, path: KeyPath) -> Source | None:

@@ -65,12 +65,21 @@ def _lines(path: Path, text: str) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise DataError(f"{path} cannot be read as json: line {number} is not valid JSON: {reason}") from error
+            reason = _reason(error) if isinstance(error, json.JSONDecodeError) else str(error)
+            cut = ""
+            if number == text.rstrip().count("\n") + 1 and (
+                "Unterminated" in reason or not line.rstrip().endswith("}")
+            ):
+                cut = ". The file ends there: it may be incomplete, so write or download it again"
+            raise DataError(f"{path} cannot be read as json: line {number} is not valid JSON: {reason}{cut}") from error
         if not isinstance(row, dict):
             raise DataError(f'{path}: an object is needed in line {number}, got {kind_of(row)}: {{"text": "…"}}')
         rows.append(row)
     return rows
+
+
+def _reason(error: json.JSONDecodeError) -> str:
+    return f"{error.msg.removesuffix(' at').removesuffix(' starting')} at column {error.colno}"
 
 
 def _table(path: Path, rows: list[dict[str, Any]], task: TaskColumns) -> "datasets.Dataset":

@@ -28,7 +28,7 @@ def read_parquet(path: Path, task: TaskColumns) -> "datasets.Dataset":
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path} cannot be read as Parquet: {reason}; write it again") from error
+        raise DataError(f"{path} cannot be read as Parquet: {reason}; write or download it again") from error
     return rows_of(table, path, task)
 
 

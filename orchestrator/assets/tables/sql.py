@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.assets.tables.values import TaskColumns, table_of
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PASSWORD = "LORATORY_SQL_PASSWORD"  # noqa: S105  (the name of a variable)
 """Variable with the password of the database. It stands in no file; the drivers' own sources apply without it."""
+_DUCKDB = b"DUCK"
+"""Bytes 8 to 11 of a database. Source: duckdb.org/docs/internals/storage."""
 _ROWS = 10_000
 """Rows fetched at a time."""
 _QUERY = re.compile(r"[?&]query=")
@@ -57,6 +60,7 @@ def read_sql(address: str, task: TaskColumns) -> "datasets.Dataset":
     database, query = query_of(address)
     if _READS.match(query) is None:
         raise DataError(f"{database}: the query {query!r} may only read; write a SELECT")
+    _check_file(database)
     engine = _engine(database)
     try:
         try:
@@ -85,6 +89,20 @@ def query_of(address: str) -> tuple[str, str]:
     found = _QUERY.search(address)
     assert found is not None, "the specification has checked the address"
     return address[: found.start()], address[found.end() :]
+
+
+def _check_file(database: str) -> None:
+    """Raise ``DataError`` if the file of a DuckDB address is no database of DuckDB."""
+    scheme, _, name = database.partition(":///")
+    if scheme != "duckdb":
+        return
+    try:
+        with Path(name).open("rb") as file:
+            start = file.read(12)
+    except OSError as error:
+        raise AssetError(f"{name} cannot be read: {error.strerror}") from error
+    if start[8:] != _DUCKDB:
+        raise DataError(f"{name} is not a DuckDB database: it starts with {start[:8]!r}; name a file of DuckDB")
 
 
 def _engine(database: str) -> "Engine":

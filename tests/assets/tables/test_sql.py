@@ -54,6 +54,12 @@ def test_bad_query_names_the_problem(database: str, query: str, message: str) ->
     assert len(read_table(source(database, "SELECT body FROM tickets"))) == 12_000
 
 
+def test_file_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.duckdb").write_text("text,label\na,b\n")
+    with pytest.raises(DataError, match=r"rows.duckdb is not a DuckDB database: it starts with b'text,lab'"):
+        read_table(source(f"duckdb:///{tmp_path}/rows.duckdb", "SELECT 1 AS one"))
+
+
 def test_missing_driver_and_server_are_named() -> None:
     with pytest.raises(AssetError, match=r"oracle needs a driver, which is not installed .*oracledb.*Run: pip install"):
         read_table(source("oracle://ann@127.0.0.1/shop", "SELECT 1 AS one"))
