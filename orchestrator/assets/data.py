@@ -111,7 +111,7 @@ def _hub(source: Source) -> "datasets.Dataset":
 
         try:
             return datasets.load_dataset(
-                source.name, source.config, split=source.split or "train", revision=source.revision, keep_in_memory=True
+                source.name, source.config, split=source.split or "train", revision=source.revision
             )
         except ValueError as error:  # unknown configuration or split; the message lists the known ones
             raise DataError(f"data set {source}: {error}") from error

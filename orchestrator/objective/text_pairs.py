@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, overload
 if TYPE_CHECKING:
     import datasets
 
-PART = 1000
+PART = 200
 """Rows read at a time."""
 PAIR = "text_pair"
 """The column with the second text. Rows are pairs if ``data.columns`` names it."""

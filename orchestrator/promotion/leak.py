@@ -1,6 +1,6 @@
 """The gate on leaks: test rows among the training rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
