@@ -1,4 +1,4 @@
-"""Reads rows from any origin into memory, with the objective's column names."""
+"""Reads rows from any origin, with the objective's column names."""
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
@@ -39,7 +39,7 @@ def read_table(
     required: Collection[str] = (),
     text: Collection[str] = (),
 ) -> "datasets.Dataset":
-    """Return all rows of a source, in memory.
+    """Return all rows of a source; those of large files and of the hub are mapped from a file.
 
     Args:
         source: a packaged data set, a hub data set (split ``train`` unless it names one), local files, a folder or the
