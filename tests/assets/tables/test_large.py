@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +30,7 @@ def _lines() -> str:
     """Return JSON Lines with late keys, mixed numbers, mixed kinds, nested values and blank lines."""
     draw, rows = random.Random(0), []
     for row in range(ROWS):
-        content = {"text": f"row {row} \u2028 a\u00e9\u6f22", "label": draw.choice(["a", "b", None])}
+        content: dict[str, Any] = {"text": f"row {row} \u2028 a\u00e9\u6f22", "label": draw.choice(["a", "b", None])}
         content |= {"score": row if row % 3 else row / 4, "mixed": row if row < 11_000 else "late"}
         content |= {"day": "2026-01-01", "parts": [{"n": row}] if row % 2 else [], "about": {"id": row, "x": None}}
         rows.append(json.dumps(content | ({"late": row} if row > 9_000 else {}), ensure_ascii=row % 2 == 0))

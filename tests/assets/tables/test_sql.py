@@ -4,6 +4,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from sqlalchemy import create_engine
 
 from orchestrator.assets.data import read_table
 from orchestrator.assets.tables.sql import PASSWORD
@@ -22,7 +23,7 @@ def database(tmp_path: Path) -> str:
     """The address of a DuckDB file with 12,000 rows."""
     file = tmp_path / "tickets.duckdb"
     with duckdb.connect(str(file)) as connection:
-        connection.execute(f"CREATE TABLE tickets AS {_ROWS.format('range(1, 12001) some(i)')}")
+        connection.execute(f"CREATE TABLE tickets AS {_ROWS.format('range(1, 12001) numbers(i)')}")
     return f"duckdb:///{file}"
 
 
@@ -69,13 +70,12 @@ def test_missing_driver_and_server_are_named() -> None:
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_rows_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
-    import psycopg
-
     monkeypatch.setenv(PASSWORD, "of no use where all are trusted")
     with postgres_server() as server:
         address = server.url.replace("+psycopg", "")
-        with psycopg.connect(address) as connection:
-            connection.execute(f"CREATE TABLE tickets AS {_ROWS.format('generate_series(1, 25) AS some(i)')}")
+        table = f"CREATE TABLE tickets AS {_ROWS.format('generate_series(1, 25) AS numbers(i)')}"
+        with create_engine(server.url).begin() as connection:
+            connection.exec_driver_sql(table, execution_options={"no_parameters": True})
         query = "SELECT body, half, '12:30'::text AS at FROM tickets WHERE body LIKE '%:x' ORDER BY half"
         rows = read_table(source(address, query), {"text": "body"}, ("text",), ("text",))
         assert rows[2] == {"text": "text %3:x", "half": 1.5, "at": "12:30"}
