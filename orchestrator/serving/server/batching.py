@@ -122,9 +122,7 @@ class Batcher:
             texts = [row.text for row in rows]
             answers = await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, group, texts)
             found = list(zip(rows, answers, strict=True))
-        except (
-            UserError
-        ) as error:  # such as for a conversation that is too long; it is no fault of the others
+        except UserError as error:  # such as for a conversation that is too long; it is no fault of the others
             if len(rows) > 1:
                 for row in rows:
                     await self._answer(group, [row])
