@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 
 LONG = "the film was long and good and long and good and long and good and long and good and so on in row"
@@ -61,3 +61,9 @@ def test_validate_refuses_too_short_max_length(invoke: Invoke, tmp_path: Path) -
     assert done.exit_code == 2
     assert "data.max_length: at least 32 tokens are needed for question and context, got 16" in done.stderr
     assert invoke("validate", str(file), "--data", *given, "--set", "data.max_length=32").exit_code == 0
+
+
+def test_password_of_a_database_is_not_shown(command: Run) -> None:
+    shown = command("data", "postgresql://ann:s3cret-word@db.example.org/shop?query=SELECT 1", check=2)
+    assert "an address without a password is needed" in shown.stderr
+    assert "s3cret" not in shown.stdout + shown.stderr
