@@ -331,7 +331,8 @@ class SweepFile(Section):
     )
     quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
         default=None,
-        description="nf4: frozen linear layers in 4 bits (QLoRA), with bitsandbytes; not quantised if absent",
+        description="frozen linear layers in 4 bits (QLoRA: nf4 or fp4; nf4_single or fp4_single without double "
+        "quantisation) or in 8 bits (int8), with bitsandbytes; not quantised if absent",
     )
     data: Data = Field(default=Data(), description="the rows")
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")

@@ -301,6 +301,7 @@ def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu"
     others are loaded on the CPU. Raises MlflowException if the folder does not exist.
     """
     import transformers
+    from torch.nn.functional import linear
 
     options: dict[str, Any] = {"revision": card["base"]["revision"]}
     if card["labels"]:
@@ -321,6 +322,8 @@ def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu"
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+        if type(module).__name__ == "Linear8bitLt":  # its own forward rounds the inputs to 8 bits too
+            module.forward = lambda x, at=module: linear(x, at.weight.data * (at.weight.SCB / 127)[:, None], at.bias)
     loaded: PreTrainedModel = model
     return loaded
 
@@ -365,11 +368,10 @@ def frame_column(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":
     """Return the text column."""
     import pandas as pd
 
-    series = frame[name]
-    cells = series.tolist()
+    cells = frame[name].tolist()
     if len(cells) == 1 and isinstance(cells[0], list):  # MLflow makes one row of {"text": ["a", "b"]}
         return pd.Series(cells[0], dtype=object)
-    return series
+    return frame[name]
 
 
 def cell_texts(series: "pd.Series[Any]") -> list[str]:

@@ -31,7 +31,7 @@ AUTO_CLASSES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Base:
-    """A base model in float32, or with its linear layers in 4 bits.
+    """A base model in float32, or with its linear layers in 4 or 8 bits.
 
     Attributes:
         model: the model with the objective's head.
