@@ -104,4 +104,6 @@ def _engine(plan: SweepPlan) -> str:
     if plan.engine == "function":
         return "function: one process per trial"
     solo = f"solo, one trial at a time: {plan.why}" if plan.why else "solo: one process per trial"
+    if plan.workers > 1:
+        return f"solo: {plan.workers} processes per trial, by {plan.deepspeed or 'FSDP2'}"
     return f"{solo}; DeepSpeed with {plan.deepspeed}" if plan.deepspeed else solo

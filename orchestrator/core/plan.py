@@ -43,6 +43,7 @@ class EnginePlan:
         model: the base model.
         quantisation: format of its frozen linear layers; None: as for ``precision``.
         deepspeed: DeepSpeed's configuration; the solo engine trains every trial then. None: without DeepSpeed.
+        workers: processes of each trial in the solo engine; several divide each micro-batch and the training state.
         data: the data and its splits.
         report_points: nominal training samples at which trials report, ascending; see ``timetable``.
         sweep_dir: absolute path of the sweep's folder; checkpoints are in ``trials/<number>/``. Empty: not placed yet.
@@ -78,6 +79,7 @@ class EnginePlan:
     kinds: tuple[Mapping[str, ParamValue], ...] = ()
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
+    workers: int = 1
     rows_per_epoch: int | None = None
     tried: tuple[Mapping[str, ParamValue], ...] = ()
     searched: tuple[str, ...] = ()

@@ -58,6 +58,7 @@ def plan_engine(
         function=spec.function,
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
+        workers=spec.resources.workers_per_trial,
         record=spec.tracking.record,
         forgetting=any(name.startswith(PREFIX) for name in names_of(spec.metric)),
         generation=generation,

@@ -55,6 +55,7 @@ class SweepPlan:
         engine: the name of the engine.
         why: the reason for the engine and the number of trials, if they were measured or tried.
         deepspeed: DeepSpeed's configuration in a few words; None without DeepSpeed.
+        workers: processes of each trial.
         answers: the answers to be written, with their share of the time, in words; None: the task writes none.
         alone: the trials of the solo engine in a packed sweep, and why, one sentence each.
         cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` if the budget is a number of trials.
@@ -86,6 +87,7 @@ class SweepPlan:
     learning_curve: str | None = None
     why: str = ""
     deepspeed: str | None = None
+    workers: int = 1
     answers: str | None = None
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
@@ -139,6 +141,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         prior=prepared.prior,
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
+        workers=engine_plan.workers,
         answers=None if prepared.objective is None else _answers(prepared),
         alone=capacity.alone,
         cost={} if splits is None else _cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.deepspeed import Config
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan, split_reference
@@ -42,6 +43,7 @@ from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.workers import check_workers
 
 _TRAIN_EVAL = 500
 GENERAL_TEXTS = ("bbc-news", "movie-reviews-imdb", "vader-nyt")
@@ -73,17 +75,17 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     Raises:
         SpecError: all problems of the file, including the draft's.
     """
-    file, problems, names, search = draft.file, draft.problems, draft.parameters, draft.file.search
+    file, problems, names = draft.file, draft.problems, draft.parameters
     sources = SourceReader(draft.path.parent, packaged, problems)
     function = read_function(file, sources, problems)
     objective, facts = _objective(file.objective, function, sources, objective_facts, problems)
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     fixed, space, points = _parameters(file, names, problems)
-    metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
+    metric = read_goal(file, checks.read_metric(file.search, facts, problems), facts, problems) if facts else None
     sampler, stopping, generation = _policies(file, metric, facts, space, problems)
     check_preference(facts if function is None else None, fixed, space, (metric, stopping), problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
-    confirm, deepspeed = checks.read_confirm(file, problems), read_deepspeed(file.training.deepspeed, sources, problems)
+    confirm, deepspeed = checks.read_confirm(file, problems), _deepspeed(file, fixed, space, sources, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
     warnings = (*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems))
@@ -107,13 +109,13 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         metric=metric,
         sampler=sampler,
         start_points=points,
-        prior=search.prior if function is None else PriorName.NONE,
+        prior=file.search.prior if function is None else PriorName.NONE,
         stopping=stopping,
         budget=_budget(file),
         generation=generation,
         confirm=confirm,
         learning_curve=file.learning_curve,
-        prefer=tuple(search.prefer),
+        prefer=tuple(file.search.prefer),
         resources=_resources(file, confirm, is_function=function is not None),
         tracking=Tracking(**file.tracking.model_dump()),
         gates=file.gates.bounds(),
@@ -122,6 +124,15 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         text=redact(text),
         warnings=warnings,
     )
+
+
+def _deepspeed(
+    file: SweepFile, fixed: Mapping[str, ParamValue], space: Space, sources: SourceReader, problems: Problems
+) -> Config | None:
+    """Return DeepSpeed's configuration; check that it and the workers fit the trials."""
+    config = read_deepspeed(file.training.deepspeed, sources, problems)
+    check_workers(file, config, fixed, space, problems)
+    return config
 
 
 def _parameters(
@@ -320,4 +331,5 @@ def _resources(file: SweepFile, confirm: Confirmation | Confirm, *, is_function:
         measured=engine is EngineName.PACKED and resources.parallel_trials is None,
         cpus_per_trial=cpus,
         gpus_per_trial=resources.gpus_per_trial,
+        workers_per_trial=resources.workers_per_trial,
     )

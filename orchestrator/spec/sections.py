@@ -137,7 +137,8 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="device for training")
     deepspeed: DeepSpeedEntry | None = Field(
         default=None,
-        description="train with DeepSpeed in the solo engine: zero1, zero2, a .json file or a mapping with its content",
+        description="train with DeepSpeed in the solo engine: zero1, zero2, zero3, a .json file or a mapping with its "
+        "content",
     )
 
 
@@ -297,6 +298,11 @@ class ResourcesSection(Section):
     )
     gpus_per_trial: Annotated[float, AfterValidator(_share)] = Field(
         default=0.0, ge=0, le=1024, description="GPUs of a trial; fractions share a GPU, a pack uses a whole one"
+    )
+    workers_per_trial: Threads = Field(
+        default=1,
+        description="processes of a trial in the solo engine; they divide its micro-batches, CPU threads, GPUs and "
+        "memory, by FSDP2, or by ZeRO with training.deepspeed",
     )
 
 
