@@ -47,6 +47,7 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         ("report points", f"{points} samples"),
         ("stopping", _stopping(plan)),
         ("engine", _engine(plan)),
+        *_computing(plan),
         *(("solo engine", reason) for reason in plan.alone),
         ("parallel trials", _parallel_trials(plan)),
         ("budget", ", ".join(bounds) + (", whichever is reached first" if len(bounds) > 1 else "")),
@@ -56,6 +57,18 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         *([("learning curve", plan.learning_curve)] if plan.learning_curve else []),
         *([("cost", f"at most about {', '.join(costs)} (estimate: four characters per token)")] if costs else []),
         *(("note", note) for note in plan.notes),
+    ]
+
+
+def _computing(plan: SweepPlan) -> list[tuple[str, str]]:
+    """Return number format, attention and gradient checkpointing, each with its reason."""
+    chosen = plan.computing
+    if chosen is None:
+        return []
+    return [
+        ("precision", chosen.precision),
+        ("attention", chosen.attention),
+        ("checkpointing", f"of activations {chosen.checkpointing}"),
     ]
 
 

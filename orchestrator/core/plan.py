@@ -26,6 +26,15 @@ class Precision(enum.StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Attention(enum.StrEnum):
+    """Attention of the solo engine, by transformers' names; auto: the fastest on the device."""
+
+    AUTO = "auto"
+    EAGER = "eager"
+    SDPA = "sdpa"
+    FLASH = "flash_attention_2"
+
+
 class EngineName(enum.StrEnum):
     """The engine: solo (one trial at a time), packed (many trials over one base model) or function (a user's)."""
 
@@ -48,6 +57,8 @@ class EnginePlan:
         report_points: nominal training samples at which trials report, ascending; see ``timetable``.
         sweep_dir: absolute path of the sweep's folder; checkpoints are in ``trials/<number>/``. Empty: not placed yet.
         precision: number format of the matrix products.
+        attention: attention of the solo engine.
+        checkpointing: whether the solo engine computes activations again in the backward; None: chosen by the device.
         threads: CPU threads of one trial, or of the whole pack.
         device: ``cpu``, ``cuda`` or ``auto``.
         metric: name of the searched metric.
@@ -71,6 +82,8 @@ class EnginePlan:
     sweep_dir: str
     metric: str
     precision: Precision = Precision.AUTO
+    attention: Attention = Attention.AUTO
+    checkpointing: bool | None = None
     threads: int = 1
     device: str = "auto"
     engine: EngineName = EngineName.SOLO
@@ -107,7 +120,12 @@ class EnginePlan:
             name: tuple(values[name]) for name in ("report_points", "kinds", "tried", "searched") if name in values
         }
         values |= {"model": Source.from_json(stored["model"]), "data": DataPlan.from_json(stored["data"])}
-        for name, kind in (("precision", Precision), ("engine", EngineName), ("quantisation", Quantisation)):
+        for name, kind in (
+            ("precision", Precision),
+            ("attention", Attention),
+            ("engine", EngineName),
+            ("quantisation", Quantisation),
+        ):
             if values.get(name) is not None:
                 values[name] = kind(values[name])
         if values.get("function") is not None:

@@ -50,6 +50,8 @@ def plan_engine(
         sweep_key=sweep_key,
         metric=spec.metric.name,
         precision=spec.precision,
+        attention=spec.attention,
+        checkpointing=spec.checkpointing,
         threads=spec.resources.cpus_per_trial,
         device=spec.device,
         engine=spec.resources.engine,

@@ -23,6 +23,7 @@ from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.possible import possible_epochs
 from orchestrator.training.engine import Capacity, PackingEngine
+from orchestrator.training.process.computing import Computing, computing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +57,7 @@ class SweepPlan:
         why: the reason for the engine and the number of trials, if they were measured or tried.
         deepspeed: DeepSpeed's configuration in a few words; None without DeepSpeed.
         workers: processes of each trial.
+        computing: number format, attention and gradient checkpointing, with reasons; None for a function.
         answers: the answers to be written, with their share of the time, in words; None: the task writes none.
         alone: the trials of the solo engine in a packed sweep, and why, one sentence each.
         cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` if the budget is a number of trials.
@@ -88,6 +90,7 @@ class SweepPlan:
     why: str = ""
     deepspeed: str | None = None
     workers: int = 1
+    computing: Computing | None = None
     answers: str | None = None
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
@@ -142,6 +145,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
         workers=engine_plan.workers,
+        computing=None if prepared.objective is None else computing(engine_plan),
         answers=None if prepared.objective is None else _answers(prepared),
         alone=capacity.alone,
         cost={} if splits is None else _cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import Config
@@ -35,11 +36,12 @@ from orchestrator.spec.folds import FoldsSection
 from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.generation import read_generation
 from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
+from orchestrator.spec.kernels import check_kernels
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.preference import check_preference
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile, Training
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -100,8 +102,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         model=model,
         quantisation=file.quantisation,
         data=data,
-        precision=file.training.precision,
-        device=file.training.device,
+        **_computing(file.training),
         deepspeed=deepspeed,
         function=function,
         fixed=fixed,
@@ -126,12 +127,19 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     )
 
 
+def _computing(training: Training) -> dict[str, Any]:
+    """Return the fields of the sweep about its computation."""
+    names = ("precision", "attention", "device")
+    return {name: getattr(training, name) for name in names} | {"checkpointing": training.gradient_checkpointing}
+
+
 def _deepspeed(
     file: SweepFile, fixed: Mapping[str, ParamValue], space: Space, sources: SourceReader, problems: Problems
 ) -> Config | None:
     """Return DeepSpeed's configuration; check that it and the workers fit the trials."""
     config = read_deepspeed(file.training.deepspeed, sources, problems)
     check_workers(file, config, fixed, space, problems)
+    check_kernels(file, problems)
     return config
 
 

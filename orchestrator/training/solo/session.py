@@ -5,6 +5,7 @@ import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from orchestrator.core.plan import Attention
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
@@ -16,9 +17,12 @@ from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.model.adapters import Adapted, adapt
 from orchestrator.training.model.base_model import load_base
+from orchestrator.training.model.base_size import held_bytes
 from orchestrator.training.model.starts import ROWS, StartRows
+from orchestrator.training.process.computing import recomputes
 from orchestrator.training.process.memory import peak_mb, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
+from orchestrator.training.solo.checkpointing import recompute_activations
 from orchestrator.training.solo.dropout import use_fast_dropout
 from orchestrator.training.solo.packing import require_packing
 from orchestrator.training.solo.workers import ALONE, Turns, Worker
@@ -59,10 +63,15 @@ class Session:
         context.add_references(self._task.settings)
         set_seed(self._task.seed)
         plan = context.plan
-        base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
+        attention = None if plan.attention is Attention.AUTO else plan.attention.value
+        base = load_base(
+            plan.model, context.objective, context.device, attention=attention, quantisation=plan.quantisation
+        )
         updates = len(self._update_plan.order)
         adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
         use_fast_dropout(adapted.model)
+        if recomputes(plan, context.device, held_bytes(base.model)):
+            recompute_activations(adapted.model, str(plan.model))
         packed_length = None
         if plan.data.packing:
             require_packing(adapted.model, context.objective, str(plan.model))
