@@ -39,7 +39,7 @@ class Session:
     def __init__(self, context: EngineContext, task: TrialTask, folder: TrialFolder, worker: Worker = ALONE) -> None:
         self._context = context
         self._worker = worker
-        self._scratch = folder.scratch if worker.is_first else folder.scratch.with_name(f"worker-{worker.rank}")
+        self._scratch = folder.scratch if worker.is_first else folder.scratch / f"worker-{worker.rank}"
         self._task = task
         self._folder = folder
         self._objective = objective_of(context.objective, task.settings)
