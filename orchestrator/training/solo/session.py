@@ -63,15 +63,7 @@ class Session:
         context.add_references(self._task.settings)
         set_seed(self._task.seed)
         plan = context.plan
-        attention = None if plan.attention is Attention.AUTO else plan.attention.value
-        base = load_base(
-            plan.model, context.objective, context.device, attention=attention, quantisation=plan.quantisation
-        )
-        updates = len(self._update_plan.order)
-        adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
-        use_fast_dropout(adapted.model)
-        if recomputes(plan, context.device, held_bytes(base.model)):
-            recompute_activations(adapted.model, str(plan.model))
+        adapted = self._new_model()
         packed_length = None
         if plan.data.packing:
             require_packing(adapted.model, context.objective, str(plan.model))
@@ -108,14 +100,33 @@ class Session:
         finally:
             trainer.close()
 
-    def _start_rows(self) -> StartRows:
+    def _new_model(self) -> Adapted:
+        """Return the base model with a new adapter, ready for training."""
+        context, plan, updates = self._context, self._context.plan, len(self._update_plan.order)
+        attention = None if plan.attention is Attention.AUTO else plan.attention.value
+        base = load_base(
+            plan.model,
+            context.objective,
+            context.device,
+            attention=attention,
+            quantisation=plan.quantisation,
+            stays_on_cpu=self._worker.world > 1 and plan.deepspeed is None,
+        )
+        start = self._start_rows(base.model.device.type)
+        adapted = adapt(base, self._task.settings, context.objective.head, start, updates=updates)
+        use_fast_dropout(adapted.model)
+        if recomputes(plan, context.device, held_bytes(base.model)):
+            recompute_activations(adapted.model, str(plan.model))
+        return adapted
+
+    def _start_rows(self, device: str) -> StartRows:
         """Return the rows read by some inits: the first of the trial's order, the same after a resume."""
         order = islice(chain.from_iterable(self._update_plan.order), ROWS)
         return StartRows(
             objective=self._objective,
             tokenizer=self._context.data.tokenizer,
             rows=[self._update_plan.rows[row] for row in order],
-            device=self._context.device,
+            device=device,
         )
 
     def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":

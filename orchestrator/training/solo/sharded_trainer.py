@@ -42,7 +42,8 @@ class ShardedTrainer(SoloTrainer):
         callbacks: "list[TrainerCallback]",
     ) -> None:
         """Divide the weights among the workers; all workers have loaded and drawn the same ones."""
-        shard(adapted.model.get_base_model(), inputs.worker.world, adapted.model.device.type)
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        shard(adapted.model.get_base_model(), inputs.worker.world, device)
         super().__init__(adapted, inputs, task, folder, callbacks)
 
     @override
@@ -98,7 +99,7 @@ def shard(model: nn.Module, world: int, device: str) -> None:
     """Divide the weights of a model among the workers, layer by layer; the rest is gathered as one part.
 
     Args:
-        model: a transformers model with an adapter.
+        model: a transformers model with an adapter, in the CPU's memory or on the device.
         world: number of workers, the members of the process group.
         device: ``cpu`` or ``cuda``.
     """
