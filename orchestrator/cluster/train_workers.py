@@ -5,6 +5,7 @@ actor, passes reports to the trial and its answers to the workers, because Ray T
 """
 
 import asyncio
+import logging
 import shutil
 import threading
 from pathlib import Path
@@ -16,14 +17,16 @@ from ray.actor import ActorProxy
 from ray.train.torch import TorchTrainer
 
 from orchestrator.cluster.tune_trial import redirect_output
-from orchestrator.core.errors import LoratoryError
+from orchestrator.core.errors import LoratoryError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 
 _POLL_S = 1.0
 _STARTS = 10
 """Attempts to start the processes of a trial, each half a minute by default."""
-_DIED = "a worker of the trial died; too little memory is the usual cause"
+_DIED = "a worker of the trial died or failed (see ray.log); too little memory is the usual cause"
+
+logger = logging.getLogger(__name__)
 
 
 class Closed(BaseException):
@@ -38,7 +41,7 @@ class Desk:
         self._changed = asyncio.Condition()
         self._turns = 0
         self._closed = False
-        self._error: LoratoryError | None = None
+        self._error: Exception | None = None
 
     @ray.method
     async def put(self, report: Report) -> None:
@@ -72,12 +75,12 @@ class Desk:
         return not self._closed
 
     @ray.method
-    async def fail(self, error: LoratoryError) -> None:
+    async def fail(self, error: Exception) -> None:
         """Keep the error of a worker, such as a diverged loss; Ray Train would convert it to text."""
         self._error = self._error or error
 
     @ray.method
-    async def error(self) -> LoratoryError | None:
+    async def error(self) -> Exception | None:
         """Return the error of the first worker with one."""
         return self._error
 
@@ -166,6 +169,7 @@ def _work(config: dict[str, Any]) -> None:
     Args:
         config: Ray Train's name for the arguments: the plan, the trial, the desk and the log file.
     """
+    from orchestrator.training.process.memory import out_of_memory
     from orchestrator.training.solo.group import train_share
 
     plan, task, desk = config["plan"], config["task"], config["desk"]
@@ -177,4 +181,9 @@ def _work(config: dict[str, Any]) -> None:
         return
     except LoratoryError as error:
         ray.get(desk.fail.remote(error))
+        raise
+    except Exception as error:  # every error ends the workers; only the one without memory has another consequence
+        logger.exception("a worker failed")
+        if out_of_memory(error):
+            ray.get(desk.fail.remote(MemoryError(in_short(error))))
         raise
