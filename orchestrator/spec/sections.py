@@ -57,7 +57,7 @@ def _share(value: float) -> float:
 
 def _precision(value: object) -> object:
     """Refuse float16 by name; other values are left to the field."""
-    if value in {"float16", "fp16", "half"}:
+    if isinstance(value, str) and value in {"float16", "fp16", "half"}:
         raise rule_error("gradients underflow in float16, and no engine scales the loss: auto or bfloat16 is needed")
     return value
 
