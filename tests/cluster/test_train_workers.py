@@ -65,8 +65,8 @@ def test_lost_worker_ends_the_trial_not_the_sweep(tmp_path: Path) -> None:
     assert [report.metrics["val/loss"] for report in whole.reports] == pytest.approx(
         [report.metrics["val/loss"] for report in expected], abs=1e-3
     )
-    last = f"trials/0001/checkpoint-{plan.report_points[-1]}/adapter/adapter_model.safetensors"
-    adapters = [load_file(folder / last) for folder in (sweep_dir, tmp_path / "one")]
+    [best] = sweep_dir.glob("trials/0001/checkpoint-*/adapter/adapter_model.safetensors")
+    adapters = [load_file(folder / best.relative_to(sweep_dir)) for folder in (sweep_dir, tmp_path / "one")]
     assert adapters[0].keys() == adapters[1].keys()
     for name, value in adapters[1].items():
         torch.testing.assert_close(adapters[0][name], value, rtol=1e-2, atol=1e-3, msg=name)
