@@ -15,6 +15,7 @@ import ray
 from ray import train
 from ray.actor import ActorProxy
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.config import FailureConfig
 
 from orchestrator.cluster.tune_trial import redirect_output
 from orchestrator.core.errors import LoratoryError, in_short
@@ -131,7 +132,7 @@ class TrainWorkers:
                 name="train",
                 storage_path=str(self._folder),
                 # The dispatcher decides about another attempt. Ray may need a while to free the CPUs of the last trial.
-                failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=_STARTS),
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=_STARTS),
             ),
         )
 

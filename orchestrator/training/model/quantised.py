@@ -73,7 +73,8 @@ class _DecodedProduct(torch.autograd.Function):
 
 def _decoded(codes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Return ``weight_OI`` of an 8-bit parameter: a code times the scale of its output, 127 steps on each side."""
-    return (codes.data * (codes.SCB / 127)[:, None]).to(dtype)  # type: ignore[attr-defined]  # set by bitsandbytes
+    scales_O: torch.Tensor = codes.SCB  # type: ignore[attr-defined]  # set by bitsandbytes
+    return (codes.data * (scales_O / 127)[:, None]).to(dtype)
 
 
 def loading(quantisation: Quantisation, device: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Gradient checkpointing: the backward computes the activations of each layer again (arXiv 1604.06174)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import ModelError
 
@@ -18,7 +18,7 @@ def recompute_activations(model: "PeftModel", name: str) -> None:
     Raises:
         ModelError: transformers' code of this model cannot recompute activations.
     """
-    base = model.get_base_model()
+    base: Any = model.get_base_model()  # a transformers model
     if not getattr(base, "supports_gradient_checkpointing", False):
         raise ModelError(
             f"training.gradient_checkpointing: the code of {name} ({type(base).__name__}) does not support it; "

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import spawn
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import NAMED, ZERO, Config
@@ -108,7 +108,7 @@ def test_two_workers_train_as_one(
     plan, expected = alone
     divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2, deepspeed=config)
     for attempt, last in enumerate((1, None)):  # killed at the first report, then resumed
-        mp.spawn(work, (divided, str(tmp_path / f"store{attempt}"), last), nprocs=2)
+        spawn(work, (divided, str(tmp_path / f"store{attempt}"), last), nprocs=2)  # type: ignore[no-untyped-call]  # torch's
     engine = build_engine(divided)
     run = engine.start(TASK)
     found = [run.advance(point) for point in POINTS]  # from disk
