@@ -108,7 +108,7 @@ def test_two_workers_train_as_one(
     plan, expected = alone
     divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2, deepspeed=config)
     for attempt, last in enumerate((1, None)):  # killed at the first report, then resumed
-        spawn(work, (divided, str(tmp_path / f"store{attempt}"), last), nprocs=2)  # type: ignore[no-untyped-call]  # torch's
+        spawn(work, (divided, str(tmp_path / f"store{attempt}"), last), nprocs=2)
     engine = build_engine(divided)
     run = engine.start(TASK)
     found = [run.advance(point) for point in POINTS]  # from disk
