@@ -14,6 +14,7 @@ from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue, format_value
 from orchestrator.core.timetable import samples_of
 from orchestrator.objective.protocol import Splits, generation_metrics
+from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.generation import answers_text
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.preparation.rows import row_counts
@@ -87,6 +88,7 @@ class SweepPlan:
     why: str = ""
     deepspeed: str | None = None
     answers: str | None = None
+    early: str | None = None
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -140,6 +142,9 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
         answers=None if prepared.objective is None else _answers(prepared),
+        early=None
+        if splits is None
+        else early_text(engine_plan, row_counts(splits), _tokens_per_row(search_plan, splits)),
         alone=capacity.alone,
         cost={} if splits is None else _cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),
         notes=(*prepared.notes, *capacity.notes, *([] if warning is None else [warning])),
