@@ -109,6 +109,7 @@ def test_limit_of_shift_or_forgetting_ends_a_trial(
         "early_stopping.limits={shift/other/loss: {min: 0}, forgetting/similarity: {max: -1}}",
         "early_stopping.metric=shift/other/loss",
         "early_stopping.reports=3",
+        "early_stopping.grace_samples=1",
         "budget.trials=1",
         f"resources.engine={engine}",
     )
