@@ -42,7 +42,8 @@ def test_replays_leave_the_seed_noise_of_a_table_out() -> None:
     other = replace(table, name="other", training_rows=4 * table.training_rows)
     alone, from_other = assumed_sd(table, []), assumed_sd(table, [other])
     assert alone[0] == assumed_seed_sd(table.training_rows)
-    assert from_other == (pytest.approx(2 * table.seed_sd), "from other")  # a quarter of the rows, twice the noise
+    assert from_other[0] == pytest.approx(2 * table.seed_sd)  # a quarter of the rows, twice the noise
+    assert from_other[1] == "from other"
     found = replays(table, from_other[0], 60, 200, 500, 3, np.random.default_rng(0))
     shares = {name: sum(each.covered) / sum(each.sweeps) for name, each in found.items()}
     corrected, naive = (

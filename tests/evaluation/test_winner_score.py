@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def with_values(folder: Path, seed: int, name: str) -> list[TrialRecord]:
     for _ in records:
         right_n = generator.random(ROWS) < 0.8
         predictions = tuple((each + 1 - int(ok)) % 3 for each, ok in zip(references, right_n, strict=True))
-        both = {"losses": (0.5,) * ROWS, "units": (1.0,) * ROWS}
+        both: dict[str, Any] = {"losses": (0.5,) * ROWS, "units": (1.0,) * ROWS}
         if name == "macro_f1":
             value = classification_metrics([*zip(predictions, references, strict=True)], 3)["macro_f1"]
             rows = RowMeasures(**both, predictions=predictions, references=references)

@@ -57,8 +57,8 @@ def _early(
     }
     seconds_each = (time.perf_counter() - began) / max(1, len(trials))
     for place, trial in enumerate(trials):
-        metrics = {name: measured[place].metrics for name, measured in by_set.items()}
-        found[trial] = shift_metrics(metrics, seconds_each), seconds_each
+        by_name = {name: measured[place].metrics for name, measured in by_set.items()}
+        found[trial] = shift_metrics(by_name, seconds_each), seconds_each
     for trial, points in due.items():
         if context.general_due(points):
             began = time.perf_counter()
