@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.core.methods import FULL
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _PREFIX = "base_model.model."
+_BYTES = 4
+"""Bytes of a float32 number."""
+_CHECKPOINTS = 3
+"""Most checkpoints of a running trial with the averages of AdamW: two that training may resume from, and a new one."""
 _EXPERTS = re.compile(r"(^|\.)experts(\.|$)")
 
 
 def model_notes(
     base: Base, head: Head, trials: Sequence[Mapping[str, ParamValue]], quantisation: Quantisation | None
 ) -> tuple[str, ...]:
-    """Return sentences about experts without adapters, weights outside of 4 bits, and ranks without effect.
+    """Return sentences about experts without adapters, weights outside of 4 bits, full fine-tuning, idle ranks.
 
     Args:
         base: on torch's ``meta`` device; see ``load_structure``.
@@ -32,6 +37,7 @@ def model_notes(
         quantisation: number format of the frozen linear layers.
     """
     notes = [] if quantisation is None else [_quantised_note(base.model, quantisation)]
+    notes += [_full_note(base.model)] if any(trial["method"] == FULL for trial in trials) else []
     experts = _experts(base.model)
     lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
     if not experts and not lokr:
@@ -124,6 +130,23 @@ def _quantised_note(model: "PreTrainedModel", quantisation: Quantisation) -> str
     note = f"quantisation {quantisation}: {100 * fraction:.0f} % of the weights in the layers are held in 4 bits"
     large = [name for number, name in left if number * 100 > total or _EXPERTS.search(name)]
     return f"{note}; not in 4 bits: {_patterns(large)}" if fraction < 0.9 and large else note
+
+
+def _full_note(model: "PreTrainedModel") -> str:
+    """Return a sentence about memory and disk of a trial with method ``full``."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    kept = _BYTES * sum(parameter.numel() for _, parameter in model.named_parameters(remove_duplicate=False))
+    averages = 2 * _BYTES * count
+    memory, running = 2 * _BYTES * count + averages, _CHECKPOINTS * (kept + averages) + kept
+    return (
+        f"full trains all {count / 1e6:,.1f}M weights in the solo engine: {_gigabytes(memory)} for weights, gradients "
+        f"and AdamW, beside the activations; up to {_gigabytes(running)} on disk for each running trial, "
+        f"{_gigabytes(kept)} for each kept model; good learning rates are about a tenth of lora's"
+    )
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.2f} GB"
 
 
 def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[int], targets: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.inits import INITS
-from orchestrator.core.methods import ADALORA, LORA
+from orchestrator.core.methods import ADALORA, FULL, LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
@@ -20,6 +20,7 @@ from orchestrator.training.model.lora_options import require_effect
 from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.model.quiet import quiet_libraries
 from orchestrator.training.model.starts import StartRows, attach_gradients, start_eva
+from orchestrator.training.model.whole import head_prefixes, release_base, tie_weights
 
 if TYPE_CHECKING:
     import torch
@@ -36,13 +37,16 @@ class Adapted:
     """A base model with a trainable adapter.
 
     Attributes:
-        model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen.
+        model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen. Method ``full`` has no
+            frozen weights.
         taken_out: the initial A and B subtracted from the frozen weights, by their names in an adapter's file; empty
             for an init without ``Init.subtracts``.
+        heads: starts of the names of the parameters that may have a rate of their own.
     """
 
     model: "PeftModel"
     taken_out: "dict[str, torch.Tensor]"
+    heads: tuple[str, ...] = ("",)
 
 
 def adapt(
@@ -96,6 +100,10 @@ def adapt(
         if settings.init == "eva" and start is not None:
             with quiet_libraries():
                 start_eva(model, start)
+    if settings.method == FULL:
+        tie_weights(model)
+        release_base(model)
+    if settings.method in (LORA, FULL):
         _require_loadable(model)
     if init.reads_rows or init.trains_a_alone:  # a folder for the original base model needs no start of its own
         config.init_lora_weights, config.eva_config, config.lora_ga_config = True, None, None
@@ -103,7 +111,8 @@ def adapt(
     if init.subtracts:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
-    return Adapted(model=model, taken_out=taken_out)
+    heads = head_prefixes(model) if settings.method == FULL else ("",)
+    return Adapted(model=model, taken_out=taken_out, heads=heads)
 
 
 def _config(base: Base, settings: TrialSettings, head: Head, updates: int | None) -> Any:  # noqa: ANN401  (peft types too little)

@@ -135,13 +135,16 @@ class Session:
                 ended_at=time.time(),
             )
             copy = written.with_name(f"report-{point}")
-            shutil.copytree(written, copy)
+            if point == points[-1]:
+                written.rename(copy)
+            else:
+                shutil.copytree(written, copy)
             self._folder.commit(copy, report)
             self._last_update = update
             thread.push(report)
             self._started_at = time.time()
             self._clock = time.perf_counter()
-        shutil.rmtree(written)
+        shutil.rmtree(written, ignore_errors=True)
 
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float, points: list[int]) -> dict[str, float]:
         began = time.perf_counter()

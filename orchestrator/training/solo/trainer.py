@@ -16,14 +16,14 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
 from orchestrator.core.errors import DivergedError
-from orchestrator.core.methods import ADALORA
+from orchestrator.core.methods import ADALORA, FULL
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
-from orchestrator.training.model.adapters import Adapted, save_adapter
+from orchestrator.training.model.adapters import WEIGHTS, Adapted, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
 from orchestrator.training.solo.adalora import RankSchedule
 from orchestrator.training.solo.packing import packed
@@ -87,7 +87,7 @@ class SoloTrainer(Trainer):
             args=arguments,
             train_dataset=rows,
             callbacks=callbacks,
-            optimizers=(build_optimiser(adapted.model, task.settings), None),
+            optimizers=(build_optimiser(adapted.model, task.settings, adapted.heads), None),
         )
         self.remove_callback(PrinterCallback)
         self._ranks = RankSchedule(adapted.model) if task.settings.method == ADALORA else None
@@ -195,9 +195,14 @@ class SoloTrainer(Trainer):
         """Free the resources of a back end; this class has none."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the adapter as a PEFT folder, and the trainable parameters for resuming."""
+        """Write the adapter as a PEFT folder, and the trainable parameters for resuming.
+
+        With method ``full`` the adapter's file has all of them.
+        """
         folder = Path(output_dir or str(self.args.output_dir))
         save_adapter(self._adapted, folder / ADAPTER)
+        if self._settings.method == FULL:
+            return
         state = {name: p.detach().cpu().contiguous() for name, p in self._trainable()}
         save_file(state, folder / _TRAINABLE)
         if self._ranks is not None:
@@ -206,6 +211,11 @@ class SoloTrainer(Trainer):
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Load the trainable parameters written by ``save_model``."""
+        if self._settings.method == FULL:
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(self._adapted.model, load_file(Path(resume_from_checkpoint) / ADAPTER / WEIGHTS))
+            return
         saved = load_file(Path(resume_from_checkpoint) / _TRAINABLE)
         with torch.no_grad():
             for name, parameter in self._trainable():
