@@ -19,7 +19,7 @@ from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.lora_options import require_effect
 from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.model.quiet import quiet_libraries
-from orchestrator.training.model.starts import StartRows, attach_gradients, start_eva
+from orchestrator.training.model.starts import StartRows, attach_directions, attach_gradients, start_eva
 from orchestrator.training.model.whole import head_prefixes, release_base, tie_weights
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 WEIGHTS = "adapter_model.safetensors"
 MERGED_TO_MEASURE = ("lora", "ia3", "loha", "lokr", "vera")
 """The methods merged for a measurement; tests show that the base model has its weights again afterwards."""
+_ATTACHED = {"lora_ga": attach_gradients, "corda": attach_directions}
+"""The inits prepared on the model before peft adds the adapter."""
 _REFUSED = " cannot be put on this model: "
 
 
@@ -78,10 +80,12 @@ def adapt(
     if init.subtracts:
         _untie_linear_layers(base.model, copies=settings.init == "olora")
     config = _config(base, settings, head, updates)
+    if start is None and config.peft_type.value.lower() == LORA and config.init_lora_weights == "corda":
+        config.init_lora_weights = True  # peft would need the directions
     with quiet_libraries():
         try:
-            if settings.method == LORA and settings.init == "lora_ga" and start is not None:
-                attach_gradients(base.model, config, start)
+            if settings.method == LORA and start is not None and settings.init in _ATTACHED:
+                _ATTACHED[settings.init](base.model, config, start)
             model = get_peft_model(base.model, config)
         except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
             why = _without_modules(error)
@@ -96,6 +100,7 @@ def adapt(
     _require_layers(model)
     if settings.method == LORA:
         _require_linear(model, settings.init)
+        _require_rank(model, settings.init)
         require_effect(model, settings)
         if settings.init == "eva" and start is not None:
             with quiet_libraries():
@@ -107,6 +112,7 @@ def adapt(
         _require_loadable(model)
     if init.reads_rows or init.trains_a_alone:  # a folder for the original base model needs no start of its own
         config.init_lora_weights, config.eva_config, config.lora_ga_config = True, None, None
+        config.corda_config = None
     taken_out = {}
     if init.subtracts:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -165,6 +171,17 @@ def _require_linear(model: "PeftModel", init: str) -> None:
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer) and isinstance(module.get_base_layer(), Conv1D):
             raise UserError(f"adapter.method: lora{_REFUSED}init olora supports no Conv1D layer, such as {name}")
+
+
+def _require_rank(model: "PeftModel", init: str) -> None:
+    """Raise ``UserError`` for CorDA with a rank above the smaller side of a layer: it has no further directions."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in model.named_modules():
+        if init == "corda" and isinstance(module, LoraLayer) and hasattr(module.get_base_layer(), "weight"):
+            most = min(module.get_base_layer().weight.shape)
+            if module.r["default"] > most:
+                raise UserError(f"adapter.method: lora{_REFUSED}init corda supports ranks up to {most} in {name}")
 
 
 def _require_layers(model: "PeftModel") -> None:
@@ -312,7 +329,7 @@ def write_adapter(
         written.r, written.lora_alpha, written.init_lora_weights = 2 * written.r, factor * written.lora_alpha, True
         written.rank_pattern = {name: 2 * rank for name, rank in written.rank_pattern.items()}
         written.alpha_pattern = {name: factor * alpha for name, alpha in written.alpha_pattern.items()}
-        written.eva_config = written.lora_ga_config = None
+        written.eva_config = written.lora_ga_config = written.corda_config = None
     written.inference_mode, written.base_model_name_or_path = True, base_name
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: _with_init(name, value, taken_out, _rank_of(name, written)) for name, value in state.items()}

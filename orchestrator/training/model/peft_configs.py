@@ -225,6 +225,7 @@ def _linear(base: Base) -> list[str]:
 def _lora(base: Base, settings: TrialSettings, common: dict[str, Any], full: list[str]) -> "PeftConfig":
     from peft import EvaConfig, LoraConfig
     from peft.tuners.lora import LoraGAConfig
+    from peft.tuners.lora.config import CordaConfig
 
     alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
     init: Any = True if settings.init == "default" else settings.init
@@ -241,6 +242,7 @@ def _lora(base: Base, settings: TrialSettings, common: dict[str, Any], full: lis
         init_lora_weights=init,
         eva_config=EvaConfig() if init == "eva" else None,
         lora_ga_config=LoraGAConfig() if init == "lora_ga" else None,
+        corda_config=CordaConfig() if init == "corda" else None,
     )
 
 
