@@ -51,7 +51,7 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
 
     from orchestrator.tracking.adapter_model import AUTO_CLASSES
 
-    with new_folder(target), quiet_libraries():
+    with new_folder(target), quiet_libraries(ties=card.method != FULL):
         runner = runs(adapter, card.base_path)
         before = _logits(runner.model, runner.tokenizer, card.head)
         tied = card.method == FULL and runner.model.config.tie_word_embeddings

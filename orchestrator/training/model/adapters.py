@@ -82,7 +82,7 @@ def adapt(
     config = _config(base, settings, head, updates)
     if start is None and config.peft_type.value.lower() == LORA and config.init_lora_weights == "corda":
         config.init_lora_weights = True  # peft would need the directions
-    with quiet_libraries():
+    with quiet_libraries(ties=settings.method != FULL):
         try:
             if settings.method == LORA and start is not None and settings.init in _ATTACHED:
                 _ATTACHED[settings.init](base.model, config, start)
