@@ -176,11 +176,14 @@ def _require_linear(model: "PeftModel", init: str) -> None:
 def _require_rank(model: "PeftModel", init: str) -> None:
     """Raise ``UserError`` for CorDA with a rank above the smaller side of a layer: it has no further directions."""
     from peft.tuners.lora import LoraLayer
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
 
     for name, module in model.named_modules():
-        if init == "corda" and isinstance(module, LoraLayer) and hasattr(module.get_base_layer(), "weight"):
-            most = min(module.get_base_layer().weight.shape)
-            if module.r["default"] > most:
+        layer = module.get_base_layer() if init == "corda" and isinstance(module, LoraLayer) else None
+        if isinstance(layer, Linear | Conv1D):
+            most, rank = min(layer.weight.shape), module.r["default"]
+            if rank > most:
                 raise UserError(f"adapter.method: lora{_REFUSED}init corda supports ranks up to {most} in {name}")
 
 

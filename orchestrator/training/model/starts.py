@@ -74,18 +74,21 @@ def attach_directions(model: "PreTrainedModel", config: "LoraConfig", start: Sta
     from peft.tuners.lora.corda import collect_eigens, crop_corda_eigens, target_modules
     from peft.tuners.tuners_utils import _maybe_include_all_linear_layers
     from peft.utils.other import get_pattern_key
+    from transformers.pytorch_utils import Conv1D
 
     _maybe_include_all_linear_layers(config, model)  # otherwise "all-linear" is taken for a regular expression
-    targets: dict[str, Any] = dict(target_modules(model, config))
+    pairs: Any = target_modules(model, config)
+    targets: dict[str, Any] = dict(pairs)
+    given: Any = config
     covariances = _covariances(model, targets, start)
     for name, layer in targets.items():
         covariance = covariances.get(name)
         if covariance is not None and not torch.isfinite(covariance).all():
             raise UserError(f"adapter.init: corda needs finite inputs, and those of {name} are not")
-        size = layer.weight.shape[0 if type(layer).__name__ == "Conv1D" else 1]
+        size = layer.weight.shape[0 if isinstance(layer, Conv1D) else 1]
         layer.covariance_matrix = torch.eye(size, device=layer.weight.device) if covariance is None else covariance
-        layer.rank = config.rank_pattern.get(get_pattern_key(config.rank_pattern.keys(), name), config.r)
-        layer.corda_method = config.corda_config.corda_method
+        layer.rank = given.rank_pattern.get(get_pattern_key(given.rank_pattern.keys(), name), given.r)
+        layer.corda_method = given.corda_config.corda_method
     collect_eigens(model, config, verbose=False)
     crop_corda_eigens(model, config)
     for layer in targets.values():

@@ -4,7 +4,7 @@ peft trains and saves the copies (``modules_to_save``). So a trained model is a 
 everything that reads an adapter reads it.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.objective.protocol import Head
@@ -72,5 +72,5 @@ def head_prefixes(model: "PeftModel") -> tuple[str, ...]:
     """
     if model.peft_config["default"].task_type not in _HEADED:
         return ()
-    base = model.get_base_model()
+    base: Any = model.get_base_model()
     return tuple(f"{_PREFIX}{name}." for name in outside_backbone(base))

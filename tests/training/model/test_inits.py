@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -92,8 +93,9 @@ def test_corda_equals_peft(start: Start) -> None:
     rows = world.data.train(trial)[:60]
     model = world.base().model
     names = "q_proj,down_proj" if "llama" in type(model).__name__.lower() else "query,intermediate.dense"
+    alpha: Any = trial.settings.alpha  # typed as an integer by peft
     config = LoraConfig(
-        r=4, lora_alpha=trial.settings.alpha, target_modules=names.split(","), init_lora_weights="corda",
+        r=4, lora_alpha=alpha, target_modules=names.split(","), init_lora_weights="corda",
         corda_config=CordaConfig(), task_type=None,
     )  # fmt: skip
 
