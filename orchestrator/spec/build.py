@@ -46,6 +46,8 @@ from orchestrator.spec.sweep_spec import SweepSpec
 _TRAIN_EVAL = 500
 GENERAL_TEXTS = ("bbc-news", "movie-reviews-imdb", "vader-nyt")
 """Packaged general text; the first one that the task does not use is the default."""
+_MADE_FROM = {"news-entities": "bbc-news", "news-questions": "bbc-news"}
+"""The general text behind a packaged data set."""
 _SLOTS = 64
 """Default upper limit of trials in a pack. The packed engine measures how many of them to train together."""
 
@@ -285,7 +287,7 @@ def _chat_template(written: str | None, sources: SourceReader, problems: Problem
 
 def _general(file: SweepFile, source: Source, sources: SourceReader, problems: Problems) -> Source | None:
     """Return the general text: the file's own, or a packaged one if a gate or the search needs it."""
-    path, used = ("data", "general"), {source.name, *(str(entry) for entry in file.data.shift.values())}
+    path, named = ("data", "general"), [source.name, *(str(entry) for entry in file.data.shift.values())]
     if file.data.general is not None:
         general = sources.data(file.data.general, path)
         if general == source:
@@ -293,6 +295,7 @@ def _general(file: SweepFile, source: Source, sources: SourceReader, problems: P
         return general
     if file.gates.forgetting is None and not names_forgetting(file):
         return None
+    used = {_MADE_FROM.get(name, name) for name in named}
     unused = next((name for name in GENERAL_TEXTS if name not in used), None)
     if unused is None:
         needed_by = "gates.forgetting" if file.gates.forgetting is not None else "the search for forgetting"

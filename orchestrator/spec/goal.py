@@ -15,7 +15,7 @@ _GAPS = ("loss", "accuracy")
 FORGETTING = ("forgetting/loss", "forgetting/similarity")
 """Metrics on general text: the first of a causal model, the second of any other."""
 _CANNOT = {
-    SamplerName.SURROGATE: "models one metric without constraints",
+    SamplerName.SURROGATE: "models one metric",
     SamplerName.CMAES: "optimises one metric without constraints",
 }
 
@@ -85,14 +85,16 @@ def names_forgetting(file: SweepFile) -> bool:
 
 
 def sampler_for(policy: SamplerPolicy, file: SweepFile, metric: Metric | None, problems: Problems) -> SamplerPolicy:
-    """Return the sampler; without one in the file, TPE for a goal. A sampler that cannot pursue it is a problem."""
-    if not isinstance(metric, Goal):
+    """Return the sampler: by default TPE for several metrics. One that cannot pursue the goal is a problem."""
+    if not isinstance(metric, Goal) or (len(metric.metrics) == 1 and policy.name is SamplerName.SURROGATE):
         return policy
     if "sampler" not in file.search.model_fields_set:
         return replace(policy, name=SamplerName.TPE)
     why = _CANNOT.get(policy.name)
     if why is not None:
-        problems.add(("search", "sampler"), f"{policy.name} {why}; tpe, gp, nsgaii, random, qmc or grid is needed here")
+        able = "tpe, gp, nsgaii, random, qmc or grid"
+        able = able if len(metric.metrics) > 1 else f"surrogate, {able}"
+        problems.add(("search", "sampler"), f"{policy.name} {why}; {able} is needed here")
     return policy
 
 

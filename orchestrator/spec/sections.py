@@ -195,7 +195,7 @@ class Search(Section):
     )
     sampler: SamplerEntry = Field(
         default=SamplerName.SURROGATE,
-        description="a sampler's name, or a mapping with its sizes; if absent, tpe for several metrics or constraints",
+        description="a sampler's name, or a mapping with its sizes; if absent, tpe for several metrics",
     )
     space: SpaceSection = Field(default=SpaceSection.model_validate({}), description="how each setting is searched")
     start: list[dict[Short, Scalar]] = Field(

@@ -25,15 +25,15 @@ HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklear
 
 
 def test_number_of_shipped_sweeps() -> None:
-    assert len(SWEEPS) == 5
-    assert len(DOCUMENTED) == 6
+    assert len(SWEEPS) == 7
+    assert len(DOCUMENTED) == 4
 
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the folder of the examples, with the data files that scripts or readers write."""
+    """Return a copy of the folder of the examples, with the data files of the pages."""
     folder = shutil.copytree(ROOT / "docs" / "examples", tmp_path_factory.mktemp("docs") / "examples")
-    for name in ("news_entities.jsonl", "news_questions.jsonl", "questions.jsonl", "pairs.jsonl", "news.jsonl"):
+    for name in ("questions.jsonl", "pairs.jsonl", "news.jsonl"):
         (folder / name).write_text("{}\n")
     return folder
 

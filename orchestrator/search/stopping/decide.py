@@ -43,7 +43,7 @@ class Decider:
     def rung_table(self, records: Iterable[TrialRecord] = ()) -> RungTable:
         """Return the table for ``decide_from``, filled with these records."""
         rule = build_rule(self.policy, self.timetable.points)
-        return RungTable(rule, self.policy.metric or self.metric, self.timetable, records)
+        return RungTable(rule, self.policy.metric or self.metric, self.timetable, records, goal=self.metric)
 
     def decide(
         self, records: Iterable[TrialRecord], *, more_trials: bool, stopped: Mapping[int, str] = NOBODY

@@ -1,7 +1,7 @@
 """The stopping rules by name: the rungs of each bracket, and the trials stopped at a rung.
 
-A rule compares keys, not metrics: one number per trial, smaller is better, infinity for NaN. Tied trials all continue,
-so no decision depends on the order of arrival or on a trial's number.
+A rule compares keys, not metrics: whether the trial is outside the constraints, then one number, smaller is better,
+infinity for NaN. Tied trials all continue, so no decision depends on the order of arrival or on a trial's number.
 """
 
 from bisect import bisect_left
@@ -12,7 +12,9 @@ from typing import TypeAlias
 from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.search.stopping.points import rungs
 
-Losers: TypeAlias = Callable[[Sequence[float], Mapping[int, float]], Mapping[int, str]]
+Key: TypeAlias = tuple[bool, float]
+
+Losers: TypeAlias = Callable[[Sequence[Key], Mapping[int, Key]], Mapping[int, str]]
 """Takes the keys of all trials at a rung, ascending, and the keys of the undecided trials by number. The undecided keys
 are also among all keys. Returns the numbers of the stopped trials, each with the reason."""
 
@@ -100,7 +102,7 @@ _BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] =
 
 
 def _outside_top(factor: int) -> Losers:
-    def losers(keys: Sequence[float], undecided: Mapping[int, float]) -> Mapping[int, str]:
+    def losers(keys: Sequence[Key], undecided: Mapping[int, Key]) -> Mapping[int, str]:
         kept = max(1, len(keys) // factor)
         bar = keys[kept - 1]
         return {number: f"not among the best {kept} of {len(keys)}" for number, key in undecided.items() if key > bar}
@@ -108,7 +110,7 @@ def _outside_top(factor: int) -> Losers:
     return losers
 
 
-def _worse_than_median(keys: Sequence[float], undecided: Mapping[int, float]) -> Mapping[int, str]:
+def _worse_than_median(keys: Sequence[Key], undecided: Mapping[int, Key]) -> Mapping[int, str]:
     others = len(keys) - 1
     stopped = {}
     for number, key in undecided.items():

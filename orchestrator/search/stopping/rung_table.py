@@ -10,20 +10,36 @@ from collections.abc import Iterable, Iterator, Sequence
 from orchestrator.core.metric import Metric
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
-from orchestrator.search.stopping.rules import Rule
+from orchestrator.search.stopping.rules import Key, Rule
 
 
 class RungTable:
     """The input of a sweep's stopping rule."""
 
-    def __init__(self, rule: Rule, metric: Metric, timetable: Timetable, records: Iterable[TrialRecord] = ()) -> None:
-        """Start from the given records, in any order; ``metric`` is the one compared at rungs."""
+    def __init__(
+        self,
+        rule: Rule,
+        metric: Metric,
+        timetable: Timetable,
+        records: Iterable[TrialRecord] = (),
+        *,
+        goal: Metric | None = None,
+    ) -> None:
+        """Start from the given records, in any order.
+
+        Args:
+            rule: the stopping rule.
+            metric: compared at rungs.
+            timetable: the report points.
+            records: the trials.
+            goal: the searched metric with its constraints; None: there are none.
+        """
         self.rule = rule
-        self._metric = metric
+        self._metric, self._goal = metric, goal or metric
         self._timetable = timetable
         self._running: dict[int, TrialRecord] = {}
         self._counted: dict[int, int] = {}  # number of reports already in the keys, by trial
-        self._keys: dict[tuple[int, int], list[float]] = {}
+        self._keys: dict[tuple[int, int], list[Key]] = {}
         for record in records:
             self.update(record)
 
@@ -51,10 +67,16 @@ class RungTable:
         """Yield the running trials by ascending number."""
         return (self._running[number] for number in sorted(self._running))
 
-    def keys(self, bracket: int, rung: int) -> Sequence[float]:
+    def keys(self, bracket: int, rung: int) -> Sequence[Key]:
         """Return the keys of all trials of a bracket with a report at a rung, ascending."""
         return self._keys.get((bracket, rung), ())
 
-    def key(self, record: TrialRecord, rung: int) -> float:
-        """Return the key of a trial at a rung: its best value up to the rung, smaller is better."""
-        return self._metric.sort_key(record.score(self._metric, until=rung))
+    def key(self, record: TrialRecord, rung: int) -> Key:
+        """Return the key of a trial at a rung: its best value up to the rung, smaller is better.
+
+        Trials with a report within the constraints come before all others. Metrics measured only when a trial ends
+        count as within.
+        """
+        best = record.best(self._goal, until=rung)
+        outside = best is not None and self._goal.violation(best.metrics) > 0
+        return outside, self._metric.sort_key(record.score(self._metric, until=rung))

@@ -1,6 +1,5 @@
-"""The Gaussian process, and the expected improvement of untried points."""
+"""The expected improvement of untried points."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from scipy.stats import norm, qmc
 from orchestrator.core.space import ParamValue
 from orchestrator.ledger.codec import canonical
 from orchestrator.search.surrogate.encoding import Encoding, Point
+from orchestrator.search.surrogate.feasibility import Excess, probability_within
+from orchestrator.search.surrogate.gaussian_process import GaussianProcess
 
 Array = NDArray[np.float64]
 
@@ -22,8 +23,8 @@ DRAWN = 512
 NEAR = 32
 """Further points near each of the ``LEADERS`` best trials."""
 LEADERS = 5
-JITTER = 1e-6
-"""Least variance of a target, for a stable matrix."""
+LIKELY = 0.8
+"""Least probability of keeping the constraints, as a share of the largest one among the untried points."""
 LEAST_SCALE = 1e-12
 """Least standard deviation of costs; smaller ones are rounding errors."""
 _DIGITS = 12
@@ -40,16 +41,25 @@ class Observation:
         point: values of the active parameters.
         cost: lower is better; NaN: nothing is known yet, as of a running trial without a report; inf: it failed.
         variance: variance of the cost, beyond the noise between seeds.
+        excesses: the expected excess of each constraint; empty without constraints.
     """
 
     point: Point
     cost: float
     variance: float = 0.0
+    excesses: tuple[Excess, ...] = ()
 
     @property
     def is_known(self) -> bool:
         """Whether the cost is a finite number."""
         return bool(np.isfinite(self.cost))
+
+    @property
+    def violation(self) -> float:
+        """The sum of the positive expected excesses: 0 within the constraints, infinite if one is unknown."""
+        if any(np.isnan(each.value) for each in self.excesses):
+            return float("inf")
+        return sum(each.value for each in self.excesses if each.value > 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +68,8 @@ class BestPoint:
 
     Attributes:
         point: values of the active parameters.
-        gain: its expected improvement over the lowest expected cost of a tried point, in units of cost.
+        gain: its expected improvement over the lowest expected cost of a tried point, in units of cost; with
+            constraints weighted by their probability.
         noise: standard deviation of a trial's cost at one point, in units of cost, as fitted.
     """
 
@@ -85,6 +96,11 @@ def best_point(encoding: Encoding, observations: Sequence[Observation], seed: in
     diverged trials would dominate the scale. A running trial without a report counts with its expected cost (the
     kriging believer, Ginsbourger et al. 2010). If all finite costs are equal, there is no scale: gain and noise are 0.
 
+    With constraints, the improvement is over the tried points expected within them, and it is multiplied by the
+    probability of keeping them (Gardner et al. 2014). Only points with at least ``LIKELY`` of the largest probability
+    are proposed: the optimum is often at a bound, where half of the trials would break it (decision 62). If no tried
+    point is within the constraints, the probability alone is maximised (Gelbart et al. 2014, arXiv 1403.5607).
+
     Args:
         encoding: of the space.
         observations: the trials so far, at least two with a finite cost.
@@ -97,73 +113,36 @@ def best_point(encoding: Encoding, observations: Sequence[Observation], seed: in
     features = encoding.features([one.point for one in known])
     variances = np.array([one.variance for one in known]) / scale**2
     process = GaussianProcess(features, (costs - mean) / scale, variances)
-    best = float(process.predict(features)[0].min())
+    expected = process.predict(features)[0]
+    within = np.array([one.violation == 0 for one in known])
     pending = [one.point for one in observations if np.isnan(one.cost)]
     if pending:
         process = process.believing(encoding.features(pending))
     keys = {canonical(one.point) for one in observations}
     pool = _pool(encoding, known, seed, fixed)
-    means, deviations = process.predict(encoding.features(pool))
-    gains = expected_improvement(best - means, deviations)
+    untried = encoding.features(pool)
+    gains = probability_within(features, [one.excesses for one in known], untried)
+    if within.any():
+        means, deviations = process.predict(untried)
+        gains = np.where(gains >= LIKELY * gains.max(), gains, 0.0)
+        gains = gains * expected_improvement(float(expected[within].min()) - means, deviations)
     order = np.argsort(-gains, kind="stable")
     chosen = next((place for place in order if canonical(pool[place]) not in keys), order[0])
     scale = scale if differ else 0.0
     return BestPoint(point=pool[chosen], gain=float(gains[chosen]) * scale, noise=process.noise * scale)
 
 
-class GaussianProcess:
-    """A Gaussian process with a Matérn kernel (ν = 5/2), a length scale for each feature, and white noise.
-
-    scikit-learn fits them by marginal likelihood (Rasmussen & Williams 2006, chapter 5).
-
-    Attributes:
-        noise: standard deviation of the white noise.
-    """
-
-    def __init__(self, features: Array, targets: Array, variances: Array, kernel: object = None) -> None:
-        """Fit the process.
-
-        Args:
-            features: shape (n, number of features).
-            targets: standardised costs, shape (n,).
-            variances: variance of each target beyond the white noise, shape (n,).
-            kernel: a fitted kernel; None: it is fitted.
-        """
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
-        self._features, self._targets, self._variances = features, targets, variances
-        scales = Matern(np.full(features.shape[1], 0.7), (0.15, 5.0), nu=2.5)
-        self._process = GaussianProcessRegressor(
-            kernel or ConstantKernel(1.0, (0.05, 20.0)) * scales + WhiteKernel(0.05, (1e-4, 1.0)),
-            alpha=variances + JITTER,
-            optimizer=None if kernel else "fmin_l_bfgs_b",
-        )
-        with warnings.catch_warnings():
-            # A length scale at its bound means that the feature has no effect.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self._process.fit(features, targets)
-        self.noise = math.exp(self._process.kernel_.theta[-1] / 2)
-
-    def believing(self, features: Array) -> "GaussianProcess":
-        """Return the process with further points that had their expected targets."""
-        added = np.concatenate([self._targets, self.predict(features)[0]])
-        variances = np.concatenate([self._variances, np.zeros(len(features))])
-        return GaussianProcess(np.vstack([self._features, features]), added, variances, self._process.kernel_)
-
-    def predict(self, features: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of the expected targets, without white noise; each of shape (n,)."""
-        means, deviations = self._process.predict(features, return_std=True)
-        return means, np.sqrt(np.maximum(deviations**2 - self.noise**2, JITTER))
-
-
 def _fewer(known: Sequence[Observation]) -> list[Observation]:
     if len(known) <= MOST_OBSERVATIONS:
         return list(known)
     newest = range(len(known) - MOST_OBSERVATIONS // 2, len(known))
-    older = sorted(range(newest.start), key=lambda place: known[place].cost)[: MOST_OBSERVATIONS // 2]
+    older = sorted(range(newest.start), key=lambda place: _order(known[place]))[: MOST_OBSERVATIONS // 2]
     return [known[place] for place in sorted([*older, *newest])]
+
+
+def _order(observation: Observation) -> tuple[float, float]:
+    """Return a sort key: points within the constraints first, then the lower cost."""
+    return observation.violation, observation.cost
 
 
 def _capped(costs: Array) -> tuple[Array, bool]:
@@ -182,7 +161,7 @@ def _pool(encoding: Encoding, known: Sequence[Observation], seed: int, fixed: Po
     """Return points of the whole space, and points near the best trials."""
     draw = np.random.default_rng(seed)
     everywhere = qmc.Sobol(encoding.size, seed=draw).random(DRAWN)
-    leaders = sorted(known, key=lambda one: one.cost)[:LEADERS]
+    leaders = sorted(known, key=_order)[:LEADERS]
     near = [
         encoding.coordinates(one.point)
         + draw.normal(0.0, DISTANCE, (NEAR, encoding.size)) * (draw.random((NEAR, encoding.size)) < 0.5)

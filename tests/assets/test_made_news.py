@@ -1,0 +1,32 @@
+"""The data sets made from the packaged news."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets.data import read_table
+from orchestrator.assets.made_news import made_news
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import AssetError
+
+
+def test_spans_of_made_rows_are_in_their_texts() -> None:
+    entities = read_table(Source(origin=Origin.PACKAGED, name="news-entities"))
+    assert (len(entities), len({*entities["group"]})) == (16_410, 2_121)
+    first = next(row for row in entities if row["entities"])
+    found = [(first["text"][one["start"] : one["end"]], one["label"]) for one in first["entities"]]
+    assert found[:2] == [("76%", "PERCENT"), ("$1.13bn", "MONEY")]
+    questions = read_table(Source(origin=Origin.PACKAGED, name="news-questions"))
+    assert len(questions) == 6_962
+    for row in questions:
+        for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
+            assert row["context"][start : start + len(text)] == text
+    assert sum(not row["answers"]["text"] for row in questions) / 6_962 == pytest.approx(0.21, abs=0.001)
+
+
+def test_changed_rows_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rows of other rules or other articles would give other scores under the same name."""
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path))
+    with pytest.raises(AssetError, match="is not the published file"):
+        made_news("news-entities", lambda: ["On Monday Mr Smith paid 3m pounds for a very small house."])
+    assert not [*tmp_path.glob("news-*")]
