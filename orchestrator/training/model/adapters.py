@@ -73,26 +73,14 @@ def adapt(
         UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support a
             module's class, or this dropout, rank or init for it.
     """
-    from peft import get_peft_model, get_peft_model_state_dict
+    from peft import get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     init = INITS[settings.init if settings.method == LORA else "default"]
     if init.subtracts:
         _untie_linear_layers(base.model, copies=settings.init == "olora")
     config = _config(base, settings, head, updates)
-    if start is None and config.peft_type.value.lower() == LORA and config.init_lora_weights == "corda":
-        config.init_lora_weights = True  # peft would need the directions
-    with quiet_libraries(ties=settings.method != FULL):
-        try:
-            if settings.method == LORA and start is not None and settings.init in _ATTACHED:
-                _ATTACHED[settings.init](base.model, config, start)
-            model = get_peft_model(base.model, config)
-        except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
-            why = _without_modules(error)
-            if isinstance(error, AttributeError) and settings.init != "default":  # peft reads the weight of a layer
-                why = f"init {settings.init} supports layers only"
-            problem = f"adapter.method: {settings.method}{_REFUSED}{why}"
-            raise UserError(problem + _adapted_parameters(config)) from error
+    model = _put_on(base, config, settings, start)
     tuned_layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     for layer in tuned_layers:
         # peft would cast each input to float32: undone under autocast, and without effect otherwise.
@@ -119,6 +107,26 @@ def adapt(
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     heads = head_prefixes(model) if settings.method == FULL else ("",)
     return Adapted(model=model, taken_out=taken_out, heads=heads)
+
+
+def _put_on(base: Base, config: Any, settings: TrialSettings, start: StartRows | None) -> "PeftModel":  # noqa: ANN401  (peft types too little)
+    """Return the base model with an adapter; raises ``UserError`` if peft refuses it."""
+    from peft import get_peft_model
+
+    method, init = settings.method, settings.init if settings.method == LORA else "default"
+    if init == "corda" and start is None:
+        config.init_lora_weights = True  # peft would need the directions
+    with quiet_libraries(ties=method != FULL):
+        try:
+            if start is not None and init in _ATTACHED:
+                _ATTACHED[init](base.model, config, start)
+            return get_peft_model(base.model, config)
+        except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
+            why = _without_modules(error)
+            if isinstance(error, AttributeError) and init != "default":  # peft reads the weight of a layer
+                why = f"init {init} supports layers only"
+            problem = f"adapter.method: {method}{_REFUSED}{why}"
+            raise UserError(problem + _adapted_parameters(config)) from error
 
 
 def _config(base: Base, settings: TrialSettings, head: Head, updates: int | None) -> Any:  # noqa: ANN401  (peft types too little)
