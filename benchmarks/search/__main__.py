@@ -106,6 +106,7 @@ def _table(quality: Quality) -> dict[str, object]:
         "configurations": len(quality.means),
         "full_samples": quality.task.full_samples,
         "seed_deviation": quality.seed_deviation,
+        "choice_regret": quality.choice_regret,
         "best_cost": quality.best,
         "best_params": dict(quality.task.configurations[quality.best_configuration].params),
     }
@@ -113,11 +114,13 @@ def _table(quality: Quality) -> dict[str, object]:
 
 def _print_tables(qualities: list[Quality]) -> None:
     shown = Table(title="tables", title_justify="left")
-    for head in ("table", "configurations", "samples of a trial", "best cost", "deviation between seeds"):
+    for head in ("table", "configurations", "samples of a trial", "best cost", "deviation between seeds", "limit ¹"):
         shown.add_column(head, justify="left" if head == "table" else "right")
     for one in qualities:
-        cells = (f"{len(one.means)}", f"{one.task.full_samples:,}", f"{one.best:.4f}", f"{one.seed_deviation:.4f}")
-        shown.add_row(one.task.name, *cells)
+        figures = (f"{each:.4f}" for each in (one.best, one.seed_deviation, one.choice_regret))
+        shown.add_row(one.task.name, f"{len(one.means)}", f"{one.task.full_samples:,}", *figures)
+    shown.caption = "¹ regret of the best by validation among all configurations, each trained once to its end."
+    shown.caption_justify = "left"
     CONSOLE.print(shown)
 
 

@@ -23,6 +23,7 @@ from orchestrator.core.space import Choices, Constant, Distribution, ParamValue,
 
 Array = NDArray[np.float64]
 TREES = 300
+DRAWS = 4000
 ENOUGH = 20
 """Fewer configurations are not shrunk: a forest cannot learn from them."""
 
@@ -54,6 +55,18 @@ class Quality:
     def best(self) -> float:
         """The lowest estimate."""
         return float(self.estimates[self.best_configuration])
+
+    @cached_property
+    def choice_regret(self) -> float:
+        """Mean regret of the configuration with the best validation value, of all, each trained once to its end.
+
+        It is the limit of a choice by validation: more training cannot lower it, only more validation rows or seeds.
+        The recorded trial of each configuration is drawn from its replicates, ``DRAWS`` times.
+        """
+        rng = np.random.default_rng(0)
+        costs = [np.array([min(one.costs) for one in each.replicates]) for each in self.task.configurations]
+        drawn = np.stack([values[rng.integers(len(values), size=DRAWS)] for values in costs])
+        return float(self.estimates[drawn.argmin(axis=0)].mean()) - self.best
 
     def cost(self, step: Step) -> float:
         """Return the expected test cost of an incumbent as far as it is trained.

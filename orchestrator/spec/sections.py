@@ -221,7 +221,8 @@ class EarlyStopping(Section):
     )
     metric: Short | None = Field(
         default=None,
-        description="metric compared by the rule: val/NAME, with a metric of the objective; val/loss if absent",
+        description="metric compared by the rule: val/NAME, with a metric of the objective; val/loss if absent; the "
+        "leader in search.metric always continues",
     )
     reports: Reports = Field(
         default=8, description="reports per trial, evenly spaced; or a list of report points in training samples"
@@ -237,8 +238,8 @@ class EarlyStopping(Section):
     cohort: Trials | None = Field(default=None, description="reports that a rung waits for before its first decision")
     patience: Trials | None = Field(
         default=2,
-        description="a trial ends after this many reports in a row with rising validation loss and falling training "
-        "loss; null: never",
+        description="a trial ends after this many reports in a row with rising validation loss, falling training loss "
+        "and no best value of search.metric; null: never",
     )
     limits: dict[Short, MetricRange] = Field(
         default={},

@@ -64,6 +64,13 @@ def test_few_configurations_are_not_shrunk() -> None:
     assert quality.best_configuration == 1
 
 
+def test_choice_by_validation_has_a_regret_of_its_own() -> None:
+    lucky = (curve(1, test=3), curve(3, test=3))  # by chance, every second trial looks better than the best one
+    quality = quality_of(task([lucky, curve(2, test=1)]))
+    assert quality.choice_regret == pytest.approx((3 - 1) / 2, abs=0.1)
+    assert quality_of(task([curve(2, test=3), curve(1, test=1)])).choice_regret == 0
+
+
 def test_short_trial_is_charged_its_missing_improvement() -> None:
     quality = quality_of(task([(curve(5, 3, 1, test=10), curve(4, 3, 2, test=10)), curve(20)]))
     step = Step(spent=0, configuration=0, replicate=0, samples=100)

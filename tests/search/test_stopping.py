@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.goal import Constraint
+from orchestrator.core.goal import Constraint, Goal
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.core.settings import TrialSettings
@@ -22,6 +22,8 @@ from orchestrator.search.stopping.points import report_points, rungs
 from orchestrator.search.stopping.rules import build_rule
 from tests.counting import counted, record_reads
 from tests.search.worlds import ACCURACY, POINTS, report_of
+
+LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
 
 
 def decider_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric: Metric = ACCURACY) -> Decider:
@@ -150,16 +152,32 @@ def test_lower_is_better_if_the_metric_says_so() -> None:
     assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
 
 
-def test_rung_metric_decides_instead_of_searched_one() -> None:
-    loss = Metric(name="val/loss", direction=Direction.MINIMIZE)
-    records = [
-        replace(trial(number), reports=(report_of(number, POINTS[0], accuracy, val__loss=value),))
-        for number, (accuracy, value) in enumerate([(0.6, 0.7), (0.6, 0.5), (0.7, 0.6)])
+def with_losses(*values: tuple[float, float]) -> list[TrialRecord]:
+    """Return trials at the first rung, each with its accuracy and validation loss."""
+    return [
+        replace(trial(number), reports=(report_of(number, POINTS[0], accuracy, val__loss=loss),))
+        for number, (accuracy, loss) in enumerate(values)
     ]
-    decided = decider_of(StoppingPolicy(reduction_factor=3, metric=loss)).decide(records, more_trials=False)
-    assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
+
+
+def test_rung_metric_decides_and_the_searched_one_keeps_its_leader() -> None:
+    records = with_losses((0.6, 0.7), (0.6, 0.5), (0.65, 0.65), (0.7, 0.6))
+    decided = decider_of(StoppingPolicy(reduction_factor=4, metric=LOSS)).decide(records, more_trials=False)
+    assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP, 3: Action.CONTINUE}
     assert decided[0].outcome is not None
-    assert decided[0].outcome.reason == "not among the best 1 of 3 by val/loss at 1000 samples"
+    assert decided[0].outcome.reason == "not among the best 1 of 4 by val/loss at 1000 samples"
+
+
+def test_trial_without_a_value_or_outside_a_constraint_leads_no_rung() -> None:
+    goal = Goal(
+        name=ACCURACY.name,
+        direction=ACCURACY.direction,
+        constraints=(Constraint(name="val/loss", max=0.8),),
+    )
+    records = with_losses((math.nan, 0.6), (0.9, 0.95), (0.6, 0.7), (0.5, 0.5))
+    decider = decider_of(StoppingPolicy(reduction_factor=4, metric=LOSS), metric=goal)
+    decided = actions(decider.decide(records, more_trials=False))
+    assert decided == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE, 3: Action.CONTINUE}
 
 
 def test_ties_are_kept() -> None:
@@ -261,6 +279,14 @@ def test_the_last_report_completes() -> None:
         TrialState.COMPLETE,
         "reached its budget of 6000 samples",
     )
+
+
+def test_trial_which_still_improves_is_not_ended_for_overfitting() -> None:
+    """An accuracy may rise while the validation loss rises too."""
+    improving = losses(trial(0, 0.5, 0.4, 0.6), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
+    assert actions(decider_of(StoppingPolicy()).decide([improving], more_trials=False)) == {0: Action.CONTINUE}
+    stalled = losses(trial(0, 0.5, 0.6, 0.6, 0.5), [0.5, 0.6, 0.7, 0.8], [0.4, 0.3, 0.2, 0.1])
+    assert actions(decider_of(StoppingPolicy()).decide([stalled], more_trials=False)) == {0: Action.STOP}
 
 
 def test_overfitting_exit_precedes_the_rule() -> None:

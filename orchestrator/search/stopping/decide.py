@@ -95,13 +95,22 @@ class Decider:
         if stopped is not None:
             return self._stop(record, TrialState.PRUNED, stopped)
         grace = self.policy.grace_samples or self.timetable.points[0]
-        if self.policy.patience is not None and newest.nominal_samples >= grace:
-            reason = self.overfitting(record.reports, self.policy.patience)
+        patience = self.policy.patience
+        if patience is not None and newest.nominal_samples >= grace and self._stalled(record, patience):
+            reason = self.overfitting(record.reports, patience)
             if reason is not None:
                 return self._stop(record, TrialState.COMPLETE, f"{OVERFITTING}{reason}")
         if newest.nominal_samples >= grace and (reason := self.outside(newest.metrics, self.policy.limits)) is not None:
             return self._stop(record, TrialState.COMPLETE, f"{LIMIT}{reason}")
         return None if compared else _continue(newest)
+
+    def _stalled(self, record: TrialRecord, patience: int) -> bool:
+        """Return whether the searched metric has its best value before the last ``patience`` reports.
+
+        An accuracy often rises while the validation loss rises too, because the model grows too confident. Such a trial
+        still improves.
+        """
+        return record.best(self.metric) not in record.reports[-patience:]
 
     def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:
         """Return a STOP. The outcome of a trial without any value is FAIL, whatever the reason to stop."""
@@ -114,8 +123,11 @@ class Decider:
     def _decide_at_rung(
         self, table: RungTable, bracket: int, rung: int, undecided: Sequence[TrialRecord]
     ) -> dict[int, Decision]:
-        keys = {record.number: table.key(record, rung) for record in undecided}
+        searched = {record.number: record for record in undecided}
+        keys = {number: table.key(record, rung) for number, record in searched.items()}
         losers = table.rule.losers(table.keys(bracket, rung), keys)
+        # By a loss alone, the rule would also stop the trial with the best accuracy, the winner so far.
+        losers = {number: why for number, why in losers.items() if not table.leads(searched[number], rung)}
         by = "" if self.policy.metric is None else f"by {self.policy.metric.name} "
         return {
             record.number: self._stop(record, TrialState.PRUNED, f"{losers[record.number]} {by}at {rung} samples")

@@ -1,29 +1,28 @@
-"""The running trials and the keys at each rung, updated record by record.
+"""The running trials, the keys and the leader at each rung, updated record by record.
 
 So the cost of a decision depends on the running trials and their rungs, not on the number of all trials. The table is a
 function of the records alone: their order and repeated updates change nothing.
 """
 
+import math
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
 from orchestrator.search.stopping.rules import Key, Rule
 
+Standing: TypeAlias = tuple[float, float]
+"""Violation of the constraints and sort key of the searched metric, as the best checkpoint up to a rung has them."""
+
 
 class RungTable:
     """The input of a sweep's stopping rule."""
 
     def __init__(
-        self,
-        rule: Rule,
-        metric: Metric,
-        timetable: Timetable,
-        records: Iterable[TrialRecord] = (),
-        *,
-        goal: Metric | None = None,
+        self, rule: Rule, metric: Metric, timetable: Timetable, records: Iterable[TrialRecord] = (), *, goal: Metric
     ) -> None:
         """Start from the given records, in any order.
 
@@ -32,14 +31,15 @@ class RungTable:
             metric: compared at rungs.
             timetable: the report points.
             records: the trials.
-            goal: the searched metric with its constraints; None: there are none.
+            goal: the searched metric, which ranks the trials in the end, with its constraints.
         """
         self.rule = rule
-        self._metric, self._goal = metric, goal or metric
+        self._metric, self._goal = metric, goal
         self._timetable = timetable
         self._running: dict[int, TrialRecord] = {}
         self._counted: dict[int, int] = {}  # number of reports already in the keys, by trial
         self._keys: dict[tuple[int, int], list[Key]] = {}
+        self._leads: dict[tuple[int, int], Standing] = {}
         for record in records:
             self.update(record)
 
@@ -57,6 +57,8 @@ class RungTable:
             # At the end of a trial its learning rate has decayed; running trials would look worse in comparison.
             if rung in self.rule.brackets[bracket] and rung < self.end(record):
                 insort(self._keys.setdefault((bracket, rung), []), self.key(record, rung))
+                standing = self._standing(record, rung)
+                self._leads[bracket, rung] = min(standing, self._leads.get((bracket, rung), standing))
         self._counted[number] = len(record.reports)
 
     def end(self, record: TrialRecord) -> int:
@@ -80,3 +82,14 @@ class RungTable:
         best = record.best(self._goal, until=rung)
         outside = best is not None and self._goal.violation(best.metrics) > 0
         return outside, self._metric.sort_key(record.score(self._metric, until=rung))
+
+    def leads(self, record: TrialRecord, rung: int) -> bool:
+        """Return whether a trial has a value of the searched metric, and none at its rung ranks before it."""
+        standing = self._standing(record, rung)
+        return math.isfinite(standing[1]) and standing <= self._leads[self.rule.bracket(record.number), rung]
+
+    def _standing(self, record: TrialRecord, rung: int) -> Standing:
+        best = record.best(self._goal, until=rung)
+        if best is None:
+            return math.inf, math.inf
+        return self._goal.violation(best.metrics), self._goal.sort_key(best.metrics[self._goal.name])
