@@ -120,7 +120,8 @@ def _put_on(base: Base, config: Any, settings: TrialSettings, start: StartRows |
         try:
             if start is not None and init in _ATTACHED:
                 _ATTACHED[init](base.model, config, start)
-            return get_peft_model(base.model, config)
+            model: PeftModel = get_peft_model(base.model, config)
+            return model
         except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
             why = _without_modules(error)
             if isinstance(error, AttributeError) and init != "default":  # peft reads the weight of a layer
