@@ -63,7 +63,9 @@ def spec_of_data(file: str, objective: str, overrides: Sequence[str] = ()) -> "S
     )
 
     def load(first: Sequence[str]) -> "SweepSpec":
-        return load_text(text, Path(file), [*first, *overrides], objective_facts=objective_facts, packaged=CATALOGUE)
+        return load_text(
+            text, Path(redact(file)), [*first, *overrides], objective_facts=objective_facts, packaged=CATALOGUE
+        )
 
     source = load(()).data.source
     questions = squad_file(source)  # not a table: questions stand below paragraphs below articles

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # By default Ray's workers have a low priority and would hardly train beside other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+# Encoded rows of tests do not belong into the cache of this machine.
+os.environ.setdefault("LORATORY_TOKENS", tempfile.mkdtemp(prefix="loratory-tokens-"))
 
 # A run must not fail by chance: Hypothesis draws the same examples each time and limits no example's time, since other
 # tests share the cores. Its option --hypothesis-profile=default draws others.

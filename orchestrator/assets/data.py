@@ -1,4 +1,4 @@
-"""Reads rows from any origin into memory, with the objective's column names."""
+"""Reads rows from any origin, with the objective's column names."""
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
@@ -12,7 +12,7 @@ from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.readers import READERS
-from orchestrator.assets.tables import TaskColumns, cast_text, read_local, read_sqlite, read_with_datasets
+from orchestrator.assets.tables import TaskColumns, cast_text, read_local, read_sql, read_sqlite, read_with_datasets
 from orchestrator.core.data import SPLIT_RULE, Origin, Source
 from orchestrator.core.errors import DataError, UserError
 
@@ -39,11 +39,11 @@ def read_table(
     required: Collection[str] = (),
     text: Collection[str] = (),
 ) -> "datasets.Dataset":
-    """Return all rows of a source, in memory.
+    """Return all rows of a source; those of large files and of the hub are mapped from a file.
 
     Args:
         source: a packaged data set, a hub data set (split ``train`` unless it names one), local files, a folder or the
-            query of an SQLite database.
+            query of a database.
         columns: the source's column name by the objective's column name. Other columns keep their names; a column of
             the source with a name in conflict is dropped.
         required: names of required columns, in addition to those in ``columns``.
@@ -62,6 +62,8 @@ def read_table(
         rows = _local(source, task)
     elif source.origin is Origin.SQLITE:
         rows = read_sqlite(source.name, task)
+    elif source.origin is Origin.SQL:
+        rows = read_sql(source.name, task)
     else:
         rows = _READ[source.origin](source)
     for name in dict.fromkeys((*required, *columns)):
@@ -109,7 +111,7 @@ def _hub(source: Source) -> "datasets.Dataset":
 
         try:
             return datasets.load_dataset(
-                source.name, source.config, split=source.split or "train", revision=source.revision, keep_in_memory=True
+                source.name, source.config, split=source.split or "train", revision=source.revision
             )
         except ValueError as error:  # unknown configuration or split; the message lists the known ones
             raise DataError(f"data set {source}: {error}") from error

@@ -30,7 +30,8 @@ def kaggle_model(handle: str) -> Path:
     try:
         folder = Path(kagglehub.model_download(handle))
     except Exception as error:  # kagglehub has no common base of its errors; the message has it
-        raise AssetError(f"model kaggle:{handle} could not be loaded: {first_line(error)} {_REMEDY}") from error
+        reason = "Kaggle does not answer." if _is_unreachable(error) else first_line(error)
+        raise AssetError(f"model kaggle:{handle} could not be loaded: {reason} {_REMEDY}") from error
     if not (folder / "config.json").is_file():
         files = sorted(path.name for path in folder.iterdir())
         raise ModelError(
@@ -38,3 +39,10 @@ def kaggle_model(handle: str) -> Path:
             f"{', '.join(files[:5]) or 'no files'}. Name its variation for transformers or PyTorch."
         )
     return folder
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Return whether no server answered; the text of such an error has the names of classes and functions."""
+    import requests
+
+    return isinstance(error, requests.ConnectionError | requests.Timeout)

@@ -9,7 +9,7 @@ from orchestrator.assets.cache import cache_root
 from orchestrator.core.errors import AssetError
 
 
-def made_once(name: str, make: Callable[[Path], Path]) -> Path:
+def made_once(name: str, make: Callable[[Path], Path], root: Path | None = None) -> Path:
     """Return the folder ``name`` of the cache; make it if it is absent.
 
     Of several processes, one makes the folder and the others wait. The folder is renamed into place when it is
@@ -18,11 +18,12 @@ def made_once(name: str, make: Callable[[Path], Path]) -> Path:
     Args:
         name: the folder's name.
         make: gets an empty temporary folder; returns the complete folder inside it.
+        root: the folder around it; None: the cache.
 
     Raises:
         AssetError: the cache folder cannot be created.
     """
-    root = cache_root()
+    root = cache_root() if root is None else root
     folder = root / name
     if folder.is_dir():
         return folder
@@ -41,3 +42,16 @@ def made_once(name: str, make: Callable[[Path], Path]) -> Path:
             with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}.part-") as scratch:
                 make(Path(scratch)).rename(folder)
     return folder
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove the unfinished folders of killed processes; a folder being made by another process stays."""
+    from filelock import FileLock, Timeout
+
+    for leftover in root.glob(".*.part-*"):
+        name = leftover.name.rpartition(".part-")[0]
+        try:
+            with FileLock(root / f"{name}.lock", timeout=0):
+                shutil.rmtree(leftover, ignore_errors=True)
+        except Timeout:
+            continue

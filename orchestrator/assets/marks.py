@@ -17,7 +17,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def mark(source: Source) -> Mark | None:
-    """Return the mark of a source's files; None if they are missing, or come from a hub without a fixed version."""
+    """Return the mark of a source's files; None if they are missing, or come from a server without a fixed version."""
+    if source.origin is Origin.SQL:
+        return None  # nothing shows without a query whether the rows of a server have changed
     if source.origin is Origin.HUB:
         return ((source.revision,),) if _COMMIT.fullmatch(source.revision or "") else None
     if source.origin is Origin.KAGGLE:

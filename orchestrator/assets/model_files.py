@@ -66,6 +66,10 @@ def check_adapter_folder(folder: Path, name: str | None = None) -> None:
         raise ModelError(f"{name or folder} contains an adapter and no base model. Set model: {base}")
 
 
+_UNFINISHED = {".incomplete", ".part", ".partial", ".crdownload", ".download", ".tmp"}
+"""Endings of files during a download."""
+
+
 def _weight_files(folder: Path) -> Iterator[Path]:
     """Yield the weight files in transformers' order of preference."""
     for single, index_name in zip(_WEIGHTS, _INDICES, strict=True):
@@ -76,7 +80,12 @@ def _weight_files(folder: Path) -> Iterator[Path]:
         if index is not None:
             yield from _shards(folder, index_name, index)
             return
-    raise ModelError(f"{folder} has no weights; {' or '.join(_WEIGHTS)} is needed, or an index with its shards")
+    parts = sorted(file.name for file in folder.glob("*") if file.suffix in _UNFINISHED)
+    problem = f" ({parts[0]} is an interrupted download)" if parts else ""
+    raise ModelError(
+        f"{folder} has no weights{problem}; {' or '.join(_WEIGHTS)} is needed, or an index with its shards. Download "
+        "the model again, or save it with save_pretrained."
+    )
 
 
 def _shards(folder: Path, index_name: str, index: dict[str, object]) -> list[Path]:

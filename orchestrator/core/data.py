@@ -17,6 +17,7 @@ class Origin(enum.StrEnum):
     LOCAL = "local"
     FUNCTION = "function"
     SQLITE = "sqlite"
+    SQL = "sql"
     TORCHHUB = "torchhub"
     KAGGLE = "kaggle"
 
@@ -28,7 +29,8 @@ class Source:
     Attributes:
         origin: the kind of the source.
         name: name of the packaged asset; hub id (``org/name``); path of the file or folder, or several paths and
-            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``; ``file.py:function``;
+            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``, or the address of another database, without
+            a password; ``file.py:function``;
             ``REPOSITORY:ENTRY`` of a trusted PyTorch Hub repository or folder; handle of a Kaggle model.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.

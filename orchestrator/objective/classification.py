@@ -9,6 +9,7 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
+from orchestrator.objective.columns import with_columns
 from orchestrator.objective.label_counts import errors_name_shift_set, summary_with_labels
 from orchestrator.objective.labels import LabelReader, check_class_ids, current_reader, reading
 from orchestrator.objective.padding import pad
@@ -77,15 +78,12 @@ class TextClassification:
         Columns: ``text``, ``label`` (class id), ``text_pair``, if ``columns`` has it, ``group``, if the source has it,
         and ``slice/<name>`` for each further name in ``columns``.
         """
-        import datasets
-
         rows = read_table(source, columns, required=("text", "label"), text=texts_of(columns))
         names = getattr(rows.features["label"], "names", None)
         reader = current_reader() or LabelReader(task=self.name, classes=self.labels)
         ids = reader.read(rows["label"][:], names, f"column {columns.get('label', 'label')} of {source}")
         kept = kept_columns(rows, columns, ("text", PAIR, "label", "group"))
-        kept |= {name: rows[name][:] for name in ("text", *texts_of(columns)[1:], "group") if name in rows.column_names}
-        result = datasets.Dataset.from_dict({**kept, "label": ids})
+        result = with_columns(rows, (*texts_of(columns), "group"), {**kept, "label": ids})
         return result if None not in ids else result.select([row for row, label in enumerate(ids) if label is not None])
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:

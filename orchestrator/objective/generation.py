@@ -8,6 +8,7 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
+from orchestrator.objective.columns import with_columns
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.slice_columns import kept_columns
@@ -54,12 +55,8 @@ class TextGeneration:
         ``columns``.
         """
         rows = read_table(source, columns, required=("text", self.target), text=("text", self.target))
-        names = [name for name in ("text", self.target, "group") if name in rows.column_names]
-        further = kept_columns(rows, columns, ("text", self.target, "group"))
-        selected: datasets.Dataset = rows.select_columns(names)
-        for name, values in further.items():
-            selected = selected.add_column(name, values)
-        return selected
+        own = ("text", self.target, "group")
+        return with_columns(rows, own, kept_columns(rows, columns, own))
 
     def prompt_tokens(
         self, tokenizer: "PreTrainedTokenizerBase", max_length: int, least: int

@@ -105,7 +105,10 @@ class Objective(Protocol):
         """
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
-        """Tokenise rows without padding. Inputs and decoder targets are truncated to ``max_length`` tokens."""
+        """Tokenise rows without padding. Inputs and decoder targets are truncated to ``max_length`` tokens.
+
+        Each row is encoded by itself: large splits are encoded in parts, and the examples are stored for later sweeps.
+        """
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
         """Pad to the longest of ``examples``: ``input_ids_BT``, ``attention_mask_BT``, ``labels``.

@@ -18,6 +18,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.problem import Problem
 from orchestrator.objective.classification import TextClassification
+from orchestrator.objective.columns import with_columns
 from orchestrator.objective.found_classes import found_classes
 from orchestrator.objective.label_counts import errors_name_shift_set
 from orchestrator.objective.labels import NO_LABEL
@@ -89,8 +90,6 @@ class VectorLabels(TextClassification):
         self, plan: DataPlan, found: FoundNames, source: Source, columns: Mapping[str, str]
     ) -> "datasets.Dataset":
         """Return the rows of a source; the first one, the sweep's own data, fills ``found`` if it has no names."""
-        import datasets
-
         read = ["", *plan.shift]
         shift = next((name for name in read[1:] if plan.shift[name] is source), "")
         several = [name for name in columns if name.startswith(PREFIX)]
@@ -103,11 +102,11 @@ class VectorLabels(TextClassification):
                 vectors = self.from_column(rows, found, plan, place)
         own = ("text", PAIR, "label", "group", *several)
         kept = kept_columns(rows, columns, own)
-        kept |= {name: rows[name][:] for name in ("text", *texts_of(columns)[1:], "group") if name in rows.column_names}
         places = [place for place, vector in enumerate(vectors) if vector is not None]
         if len(places) < len(vectors):
             found.dropped[f"shift/{shift}: {NO_LABEL}" if shift else NO_LABEL] += len(vectors) - len(places)
-        full = datasets.Dataset.from_dict({**kept, "label": [vector or [] for vector in vectors]})
+        new = {**kept, "label": [vector or [] for vector in vectors]}
+        full = with_columns(rows, (*texts_of(columns), "group"), new)
         return full if len(places) == len(vectors) else full.select(places)
 
     def from_columns(

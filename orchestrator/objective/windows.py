@@ -9,19 +9,26 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from orchestrator.core.errors import ObjectiveError
+from orchestrator.objective.encoded_rows import EncodedRows, values_of
 from orchestrator.objective.protocol import Example, Objective
 
 
 def rows_of(examples: Sequence[Example]) -> list[range]:
     """Return the places of the examples of each row, in the order of the rows."""
-    starts = [place for place, example in enumerate(examples) if not example.get("window")]
+    if isinstance(examples, EncodedRows) and not examples.has("window"):
+        return [range(place, place + 1) for place in range(len(examples))]
+    starts = [place for place, window in enumerate(values_of(examples, "window")) if not window]
     ends = [*starts[1:], len(examples)]
     return [range(start, end) for start, end in zip(starts, ends, strict=False)]  # no examples have an end too
 
 
-def of_rows(examples: Sequence[Example], rows: Iterable[int]) -> list[Example]:
+def of_rows(examples: Sequence[Example], rows: Iterable[int]) -> Sequence[Example]:
     """Return the examples of some rows, by their numbers."""
+    if isinstance(examples, EncodedRows) and not examples.has("window"):
+        return examples.select(rows)
     places = rows_of(examples)
+    if isinstance(examples, EncodedRows):
+        return examples.select(place for row in rows for place in places[row])
     return [examples[place] for row in rows for place in places[row]]
 
 
@@ -39,7 +46,7 @@ def join_windows(
             join([examples[place] for place in places], [pairs[place] for place in places])
             for places in rows_of(examples)
         ]
-    if any(example.get("window") for example in examples):
+    if any(values_of(examples, "window")):
         raise ObjectiveError(
             f"objective {objective.name}: encode returned several windows for a row; define join(examples, pairs)"
         )

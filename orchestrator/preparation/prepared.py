@@ -32,7 +32,7 @@ from orchestrator.preparation.engine_plan import plan_engine, plan_search
 from orchestrator.preparation.generation import plan_generation
 from orchestrator.preparation.prior import with_prior
 from orchestrator.preparation.request import SweepRequest
-from orchestrator.preparation.rows import read_rows, row_counts
+from orchestrator.preparation.rows import max_lengths, read_rows, row_counts
 from orchestrator.preparation.trial_length import TrialLength, function_length, trial_length
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
@@ -42,6 +42,7 @@ from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import SweepDescription
 from orchestrator.tracking.location import Location
 from orchestrator.training.checks.model_check import CheckedModel
+from orchestrator.training.data.encoding import Encoder, tokens_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +58,7 @@ class PreparedSweep:
         notes: notes for the user on the model, its adapters and the data, one sentence each.
         length: the length of a trial and its rungs, in words.
         prior: the start points of the prior and their origin, in words.
+        tokens: which rows are encoded already on this machine, in words; None: a function.
         fingerprint: the part of the sweep fixed for all its runs, as plain JSON.
         engine_plan: builds the engines; its ``sweep_dir`` is empty until ``placed``.
         search_plan: space, sampler, stopping rule and budget.
@@ -77,6 +79,7 @@ class PreparedSweep:
     notes: tuple[str, ...]
     length: TrialLength
     prior: str
+    tokens: str | None
     fingerprint: Mapping[str, Any]
     engine_plan: EnginePlan
     search_plan: SearchPlan
@@ -141,9 +144,8 @@ def prepare(
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
     generation = plan_generation(spec, objective, splits, checked.tokenizer, say)
-    rows = len(splits.train), len(splits.validation)
-    engine_plan = plan_engine(replace(spec, model=model), *rows, generation=generation)
-    adapter_notes = _adapter_notes(engine_plan, objective, checked, say)
+    rows = row_counts(splits)
+    engine_plan = plan_engine(replace(spec, model=model), rows["train"], rows["validation"], generation=generation)
     fingerprint = _fingerprint(spec, splits, version_of(model))
     return PreparedSweep(
         name=spec.name,
@@ -152,9 +154,10 @@ def prepare(
         objective=objective,
         splits=splits,
         near_copies=near_copies,
-        notes=(*checked.notes, *length.notes, *adapter_notes),
+        notes=(*checked.notes, *length.notes, *_adapter_notes(engine_plan, objective, checked, say)),
         length=length,
         prior=prior,
+        tokens=_tokens(spec, Encoder(objective, checked.tokenizer), splits, fingerprint["rows"], say),
         fingerprint=fingerprint,
         engine_plan=engine_plan,
         search_plan=plan_search(spec, engine_plan.timetable),
@@ -187,6 +190,7 @@ def _prepare_function(request: SweepRequest, stored: Stored | None, say: Callabl
         notes=length.notes,
         length=length,
         prior="none",
+        tokens=None,
         fingerprint=facts,
         engine_plan=engine_plan,
         search_plan=plan_search(spec, engine_plan.timetable),
@@ -223,6 +227,15 @@ def _adapter_notes(
     for note in notes:
         say(note)
     return notes
+
+
+def _tokens(
+    spec: SweepSpec, encoder: Encoder, splits: Splits, digests: Mapping[str, str], say: Callable[[str], None]
+) -> str:
+    """Say and return which rows are encoded already."""
+    text = tokens_text(encoder, splits.by_name(), digests, max_lengths(spec))
+    say(f"tokens: {text}")
+    return text
 
 
 def _fingerprint(spec: SweepSpec, splits: Splits, version: str | None) -> dict[str, Any]:

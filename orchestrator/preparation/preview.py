@@ -56,6 +56,7 @@ class SweepPlan:
         why: the reason for the engine and the number of trials, if they were measured or tried.
         deepspeed: DeepSpeed's configuration in a few words; None without DeepSpeed.
         answers: the answers to be written, with their share of the time, in words; None: the task writes none.
+        tokens: which rows are encoded already on this machine, in words; None: a function.
         alone: the trials of the solo engine in a packed sweep, and why, one sentence each.
         cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` if the budget is a number of trials.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
@@ -87,6 +88,7 @@ class SweepPlan:
     why: str = ""
     deepspeed: str | None = None
     answers: str | None = None
+    tokens: str | None = None
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -140,6 +142,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
         answers=None if prepared.objective is None else _answers(prepared),
+        tokens=prepared.tokens,
         alone=capacity.alone,
         cost={} if splits is None else _cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),
         notes=(*prepared.notes, *capacity.notes, *([] if warning is None else [warning])),

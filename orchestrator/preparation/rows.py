@@ -99,7 +99,13 @@ def class_weights_text(spec: SweepSpec, objective: Objective, splits: Splits) ->
 
 def shortest_max_length(spec: SweepSpec) -> int:
     """Return ``max_length`` of a sweep in tokens, the smallest if it is searched."""
-    return min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
+    return max_lengths(spec)[0]
+
+
+def max_lengths(spec: SweepSpec) -> list[int]:
+    """Return the possible values of ``max_length`` in tokens, ascending."""
+    trials = possible(spec.space, spec.fixed, ("max_length",))
+    return sorted({int(str(trial["max_length"])) for trial in trials})
 
 
 def row_counts(splits: Splits) -> dict[str, int]:

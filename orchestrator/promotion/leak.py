@@ -1,6 +1,6 @@
 """The gate on leaks: test rows among the training rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,7 +94,7 @@ def leak_gate(sweep: SweepRecord, read: Callable[[], Splits] | None, most: int) 
     return GateResult(gate="leak", passed=passed, detail=detail, refuses=not passed, rule=rule, value=float(leak.rows))
 
 
-def _texts(rows: "datasets.Dataset") -> list[str]:
+def _texts(rows: "datasets.Dataset") -> Sequence[str]:
     if "text" in rows.column_names:
         return row_texts(rows)
     names = [name for name, kind in rows.features.items() if getattr(kind, "dtype", None) in {"string", "large_string"}]

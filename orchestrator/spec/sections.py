@@ -73,7 +73,7 @@ class Data(Section):
     source: DataEntry | None = Field(
         default=None,
         description="packaged name, hub:org/name, a file, folder or pattern such as data/*.csv, a list of these, "
-        "sqlite:///FILE?query=SELECT …, or a mapping with hub",
+        "sqlite:///FILE?query=SELECT …, the query of another database, or a mapping with hub",
     )
     columns: dict[Short, Short] = Field(
         default={},

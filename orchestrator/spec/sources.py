@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.core.secrets import redact
 from orchestrator.spec.fields import HubSource, TorchHubSource
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.suggest import did_you_mean
@@ -20,6 +21,10 @@ _KAGGLE = "kaggle:"
 _KAGGLE_HANDLE = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+(/[1-9][0-9]*)?")
 _SQLITE = "sqlite:///"
 _QUERY = "?query="
+_COMPRESSED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
+_REMOTE = re.compile(r"(https?|s3|gs|gcs|az|abfss?|hdfs|ftp)://")
+_DATABASE = re.compile(r"(postgresql|postgres|mysql|mariadb|duckdb|mssql|oracle)(\+\w+)?://")
+_ANY_QUERY = re.compile(r"[?&]query=")
 
 
 def _is_model(path: Path) -> bool:
@@ -88,6 +93,8 @@ class SourceReader:
             return self._refuse(path, f"applies only to models, got {yaml_text(entry)}")
         if isinstance(entry, str) and entry.startswith(_SQLITE):
             return self._sqlite(entry, path)
+        if isinstance(entry, str) and _DATABASE.match(entry):
+            return self._sql(entry, path)
         if isinstance(entry, HubSource) or (
             isinstance(entry, str) and (entry.startswith("hub:") or entry in self._packaged)
         ):
@@ -108,7 +115,10 @@ class SourceReader:
         elif source is not None and source.origin is not Origin.LOCAL:
             self._refuse(path, f"a list has paths and patterns only, got {yaml_text(entry)}")
         elif source is not None and not _has_rows(Path(source.name)):
-            self._refuse(path, f"one of {', '.join(DATA_SUFFIXES)} or a folder is needed, got {yaml_text(entry)}")
+            packed = Path(source.name).suffix.lower() in _COMPRESSED
+            remedy = ". Decompress it first" if packed else ""
+            kinds = f"one of {', '.join(DATA_SUFFIXES)} or a folder is needed"
+            self._refuse(path, f"{kinds}, got {yaml_text(entry)}{remedy}")
         else:
             return source.name if source is not None else found
         return None
@@ -132,6 +142,27 @@ class SourceReader:
         if found is None:
             return self._refuse(path, f"{self.not_found_reason(written)}, got {yaml_text(entry)}")
         return Source(origin=Origin.SQLITE, name=f"{_SQLITE}{found}{_QUERY}{query.strip()}")
+
+    def _sql(self, entry: str, path: KeyPath) -> Source | None:
+        """Return the source of a query on a database other than SQLite; its address has no password."""
+        database, *after = _ANY_QUERY.split(entry, maxsplit=1)
+        scheme, _, place = database.partition("://")
+        if not place or not after or not after[0].strip():
+            form = f"{scheme}:///FILE" if scheme == "duckdb" else f"{scheme}://USER@HOST/DATABASE"
+            return self._refuse(path, f"{form}{_QUERY}SELECT … is needed, got {yaml_text(redact(entry))}")
+        if redact(database) != database:
+            rule = "an address without a password is needed, because sweep files are stored"
+            remedy = "Remove it and set LORATORY_SQL_PASSWORD, or use the driver's own file (~/.pgpass, ~/.my.cnf)"
+            return self._refuse(path, f"{rule}, got {yaml_text(redact(database))}. {remedy}")
+        if scheme.startswith("duckdb"):
+            found = self.find(place.removeprefix("/"))
+            if found is None:
+                return self._refuse(path, f"{self.not_found_reason(place.removeprefix('/'))}, got {yaml_text(entry)}")
+            database = f"{scheme}:///{found}"
+        database = re.sub(r"^postgres(?=[:+])", "postgresql", database)
+        return Source(
+            origin=Origin.SQL, name=f"{database}{_QUERY if '?' not in database else '&query='}{after[0].strip()}"
+        )
 
     def find(self, text: str) -> Path | None:
         """Return the absolute path of an existing file or folder, links followed, else None."""
@@ -174,7 +205,10 @@ class SourceReader:
             hint = did_you_mean(entry, self._packaged) or f"; known: {', '.join(sorted(self._packaged))}"
             rule = "a packaged name, hub:org/name or a path is needed"
             return self._refuse(path, f"{rule}, got {yaml_text(entry)}{hint}")
-        hint = f"; did you mean hub:{entry}?" if _HUB_ID.fullmatch(entry) else ""
+        is_id = _HUB_ID.fullmatch(entry) and Path(entry).suffix not in DATA_SUFFIXES
+        hint = f"; did you mean hub:{entry}?" if is_id else ""
+        if _REMOTE.match(entry):
+            hint = ". Download it first and name the file; only hub:, kaggle: and torchhub: are downloaded"
         return self._refuse(path, f"{self.not_found_reason(entry)}, got {yaml_text(entry)}{hint}")
 
     def _hub(self, entry: str | HubSource, path: KeyPath) -> Source | None:

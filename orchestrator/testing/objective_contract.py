@@ -133,6 +133,15 @@ class ObjectiveContract:
         assert all(0 < longest(example) <= self.max_length for example in examples)
         assert objective.encode(splits.validation, tokenizer, self.max_length) == examples
 
+    def test_encode_depends_on_the_row_alone(
+        self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase"
+    ) -> None:
+        """A part of the rows gives a part of the examples, because large splits are encoded in parts."""
+        rows, half = splits.validation, len(splits.validation) // 2
+        first, second = rows.select(range(half)), rows.select(range(half, len(rows)))
+        parts = [objective.encode(part, tokenizer, self.max_length) for part in (first, second)]
+        assert [*parts[0], *parts[1]] == objective.encode(rows, tokenizer, self.max_length)
+
     def test_encode_obeys_max_length(
         self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase"
     ) -> None:

@@ -75,6 +75,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "lacks 1 of the 2 weight files of model.safetensors.index.json: model-2-of-2.safetensors",
     ),
     "an index of nothing": (index_of_nothing, "names no weight files"),
+    "half downloaded": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "model.safetensors.incomplete"),
+        r"has no weights \(model.safetensors.incomplete is an interrupted download\);.*Download the model again",
+    ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no weights; model.safetensors or"),
     "a cut torch file": (cut_torch_file, r"pytorch_model\.bin is truncated or not a weight file"),
     "configuration cut": (keep("config.json", 0.5), r"config\.json is not valid JSON: .*Download the model again"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 
 LONG = "the film was long and good and long and good and long and good and long and good and so on in row"
@@ -47,3 +47,9 @@ def test_data_reads_a_file_without_a_sweep(invoke: Invoke, tmp_path: Path) -> No
     document = json.loads(invoke("data", str(path), *columns, "--json").stdout)
     assert document["rows"] == {"train": 30, "validation": 10, "test": 10}
     assert set(document["data_summary"]["label_counts"]["train"]) == {"0", "1"}
+
+
+def test_password_of_a_database_is_not_shown(command: Run) -> None:
+    shown = command("data", "postgresql://ann:s3cret-word@db.example.org/shop?query=SELECT 1", check=2)
+    assert "an address without a password is needed" in shown.stderr
+    assert "s3cret" not in shown.stdout + shown.stderr

@@ -50,6 +50,7 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     assert more["action"] == "resumes tiny#1: 3 trials ended, 2 new trials start"
     beside = json.loads(command("sweep", str(sweep_file), "--fresh", "--dry-run", "--json").stdout)
     assert beside["action"] == "starts the new sweep tiny#2 beside tiny#1"
+    assert beside["tokens"] == "reused (train, validation, test)"
     best, worst = board[0]["number"], board[-1]["number"]
 
     sweep_file.write_text(SWEEP.replace("choices: [2, 4]", "choices: [2, 8]"))

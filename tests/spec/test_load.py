@@ -261,6 +261,12 @@ class TestPaths:
             "'sqlite:///rows.db?query=SELECT a'": Source(
                 origin=Origin.SQLITE, name=f"sqlite:///{here}/rows.db?query=SELECT a"
             ),
+            "'duckdb:///rows.db?query=SELECT a'": Source(
+                origin=Origin.SQL, name=f"duckdb:///{here}/rows.db?query=SELECT a"
+            ),
+            "'postgres://ann@db:5433/shop?sslmode=require&query=SELECT a'": Source(
+                origin=Origin.SQL, name="postgresql://ann@db:5433/shop?sslmode=require&query=SELECT a"
+            ),
         }.items():
             spec = load(SMALL + f"data:\n  source: {written}\n", path="sweeps/mine.yaml")
             assert spec.data.source == source

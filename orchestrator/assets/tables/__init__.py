@@ -1,4 +1,4 @@
-"""Reads rows from local files (CSV, TSV, JSON, JSON Lines, Parquet, Arrow), folders and SQLite.
+"""Reads rows from local files (CSV, TSV, JSON, JSON Lines, Parquet, Arrow), folders and databases.
 
 Values are not converted. An empty cell in CSV and null in other formats are missing values.
 """
@@ -8,6 +8,7 @@ from orchestrator.assets.tables.files import FORMATS, check_start, read_file
 from orchestrator.assets.tables.folder import read_folder
 from orchestrator.assets.tables.legacy import read_with_datasets
 from orchestrator.assets.tables.several import local_paths, read_local
+from orchestrator.assets.tables.sql import read_sql
 from orchestrator.assets.tables.sqlite import database_of, read_sqlite
 from orchestrator.assets.tables.values import TaskColumns, cast_text
 
@@ -21,6 +22,7 @@ __all__ = [
     "read_file",
     "read_folder",
     "read_local",
+    "read_sql",
     "read_sqlite",
     "read_text",
     "read_with_datasets",

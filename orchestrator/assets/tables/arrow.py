@@ -31,7 +31,7 @@ def read_arrow(path: Path, task: TaskColumns) -> "datasets.Dataset":
         table = _table(path)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path} cannot be read as Arrow: {reason}; write it again") from error
+        raise DataError(f"{path} cannot be read as Arrow: {reason}; write or download it again") from error
     return rows_of(table, path, task)
 
 
@@ -45,5 +45,5 @@ def _table(path: Path) -> "pa.Table":
     if content.startswith(b"ARROW1"):
         return pa.ipc.open_file(pa.BufferReader(content)).read_all()
     if not content.endswith(_END):  # pyarrow reads an incomplete stream up to its last whole batch
-        raise DataError(f"{path} cannot be read as Arrow: the end of the stream is missing; write it again")
+        raise DataError(f"{path} cannot be read as Arrow: the end of the stream is missing; write or download it again")
     return pa.ipc.open_stream(pa.BufferReader(content)).read_all()

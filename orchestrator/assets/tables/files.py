@@ -8,6 +8,7 @@ from orchestrator.assets.tables.arrow import read_arrow
 from orchestrator.assets.tables.conll import read_conll
 from orchestrator.assets.tables.delimited import read_delimited
 from orchestrator.assets.tables.json_rows import read_json
+from orchestrator.assets.tables.large import LARGE_BYTES, read_large
 from orchestrator.assets.tables.parquet import read_parquet
 from orchestrator.assets.tables.values import TaskColumns
 from orchestrator.core.errors import AssetError, DataError
@@ -53,7 +54,7 @@ _BINARY: Mapping[str, tuple[bytes, ...]] = {"Parquet": (b"PAR1",), "Arrow": (b"A
 
 
 def read_file(path: Path, task: TaskColumns) -> "datasets.Dataset":
-    """Return the rows of a local file, in memory, with its own column names.
+    """Return the rows of a local file with its own column names; a large file is mapped from the cache.
 
     Args:
         path: the file; its extension determines the format.
@@ -69,7 +70,8 @@ def read_file(path: Path, task: TaskColumns) -> "datasets.Dataset":
         raise DataError(f"{path.name}: one of the extensions {', '.join(FORMATS)} is needed, got {path.suffix!r}")
     name, read = FORMATS[path.suffix.lower()]
     check_start(path, name)
-    rows = read(path, task)
+    large = read_large(path, task) if path.stat().st_size >= LARGE_BYTES else None
+    rows = read(path, task) if large is None else large
     if len(rows) == 0:
         raise DataError(f"{path} has no rows, only column names: {', '.join(rows.column_names)}")
     return rows

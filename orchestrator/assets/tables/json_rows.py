@@ -1,6 +1,7 @@
 """Reads JSON: a list of objects, an object of lists, or one object per line. Strings, including dates, stay strings."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ def read_json(path: Path, task: TaskColumns) -> "datasets.Dataset":
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        return _table(path, _lines(path, text), task)
+        return _table(path, [*json_lines(path, text.split("\n"))], task)
     if isinstance(content, dict):
         content = _from_object(path, content, task)
     if not isinstance(content, list):
@@ -57,20 +58,32 @@ def _from_object(path: Path, content: dict[str, Any], task: TaskColumns) -> list
     raise DataError(f"{path} has one object; a list of objects is needed, or one object per line (.jsonl){advice}")
 
 
-def _lines(path: Path, text: str) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+def json_lines(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the object of each line; blank lines are skipped.
+
+    Raises:
+        DataError: a line is not a valid object; the message names it.
+    """
+    numbered = enumerate(lines, start=1)
+    for number, line in numbered:
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise DataError(f"{path} cannot be read as json: line {number} is not valid JSON: {reason}") from error
+            reason = _reason(error) if isinstance(error, json.JSONDecodeError) else str(error)
+            cut = ""
+            whole = line.rstrip().endswith("}") and "Unterminated" not in reason
+            if not whole and not any(rest.strip() for _, rest in numbered):
+                cut = ". The file ends there: it may be incomplete, so write or download it again"
+            raise DataError(f"{path} cannot be read as json: line {number} is not valid JSON: {reason}{cut}") from error
         if not isinstance(row, dict):
             raise DataError(f'{path}: an object is needed in line {number}, got {kind_of(row)}: {{"text": "…"}}')
-        rows.append(row)
-    return rows
+        yield row
+
+
+def _reason(error: json.JSONDecodeError) -> str:
+    return f"{error.msg.removesuffix(' at').removesuffix(' starting')} at column {error.colno}"
 
 
 def _table(path: Path, rows: list[dict[str, Any]], task: TaskColumns) -> "datasets.Dataset":

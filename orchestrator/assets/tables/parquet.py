@@ -28,17 +28,18 @@ def read_parquet(path: Path, task: TaskColumns) -> "datasets.Dataset":
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path} cannot be read as Parquet: {reason}; write it again") from error
+        raise DataError(f"{path} cannot be read as Parquet: {reason}; write or download it again") from error
     return rows_of(table, path, task)
 
 
-def rows_of(table: "pa.Table", path: Path, task: TaskColumns) -> "datasets.Dataset":
+def rows_of(table: "pa.Table", path: Path, task: TaskColumns, before: int = 0) -> "datasets.Dataset":
     """Return the rows of an Arrow table, with types known to ``datasets``.
 
     Args:
         table: the content of a file.
         path: the file, for messages.
         task: the columns read by the task.
+        before: number of the file's rows before this table, for messages.
 
     Raises:
         DataError: a name is duplicated, a text is not UTF-8, or a text column has other values.
@@ -57,7 +58,7 @@ def rows_of(table: "pa.Table", path: Path, task: TaskColumns) -> "datasets.Datas
             plain = _as_text(plain)
         if plain is not column:
             table = table.set_column(position, table.schema.field(position).with_type(plain.type), plain)
-        _check_encoding(plain, table.column_names[position], path)
+        _check_encoding(plain, table.column_names[position], path, before)
     rows = datasets.Dataset(datasets.table.InMemoryTable(table))
     return cast_text(rows, [name for name in rows.column_names if name in task.text], path)
 
@@ -93,7 +94,7 @@ def _as_text(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     return pa.chunked_array([[None if value is None else str(value) for value in column.to_pylist()]], pa.string())
 
 
-def _check_encoding(column: "pa.ChunkedArray", name: str, path: Path) -> None:
+def _check_encoding(column: "pa.ChunkedArray", name: str, path: Path, before: int) -> None:
     import pyarrow as pa
 
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
@@ -103,9 +104,8 @@ def _check_encoding(column: "pa.ChunkedArray", name: str, path: Path) -> None:
     except pa.ArrowInvalid as error:
         raw = column.cast(pa.large_binary()).to_pylist()
         row = next(row for row, value in enumerate(raw) if value is not None and not _is_utf8(value))
-        raise DataError(
-            f"column {name} of {path} has text that is not UTF-8 (row {row + 1}: {raw[row][:40]!r}); write it in UTF-8"
-        ) from error
+        where = f"row {before + row + 1}: {raw[row][:40]!r}"
+        raise DataError(f"column {name} of {path} has text that is not UTF-8 ({where}); write it in UTF-8") from error
 
 
 def _is_utf8(value: bytes) -> bool:

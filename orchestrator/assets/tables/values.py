@@ -56,6 +56,95 @@ def table_of(columns: Mapping[str, list[Any]], task: TaskColumns, place: object)
     return datasets.Dataset(datasets.table.InMemoryTable(pa.table(arrays)))
 
 
+class Survey:
+    """The types of the columns of a file that is read in parts; the same rules as ``table_of``."""
+
+    def __init__(self, task: TaskColumns, place: object) -> None:
+        """Take the columns of the task, and the file for messages."""
+        self._task, self._place, self._rows = task, place, 0
+        self._first: dict[str, dict[str, tuple[int, Any]]] = {}
+        self._types: dict[str, pa.DataType] = {}
+        self._refused: dict[str, Exception] = {}
+        self._fits = True
+
+    def add(self, columns: Mapping[str, list[Any]]) -> None:
+        """Note the kinds and types of the values of the next rows.
+
+        Raises:
+            DataError: a text column has other values.
+        """
+        for name, values in columns.items():
+            first = self._first.setdefault(name, {})
+            for row, value in enumerate(values, start=self._rows):
+                if value is not None and kind_of(value) not in first:
+                    first[kind_of(value)] = (row, value)
+            if name in self._task.text and first.keys() - {"text"}:
+                row, value = next(found for kind, found in first.items() if kind != "text")
+                raise DataError(_not_text(name, row, value, self._place))
+            self._add_type(name, values)
+        self._rows += len(next(iter(columns.values()), ()))
+
+    def schema(self) -> "pa.Schema | None":
+        """Return the schema of all parts; None if types of two parts do not fit together.
+
+        Raises:
+            DataError: a required column has several kinds of values, or unsupported ones.
+        """
+        import pyarrow as pa
+
+        for name in self._first:
+            required = name in self._task.required
+            if required and self._is_mixed(name):
+                raise DataError(_several_kinds(name, self._first[name], self._place))
+            if required and name in self._refused:
+                error = self._refused[name]
+                raise DataError(f"column {name} of {self._place} has unsupported values: {error}") from error
+        if not self._fits:
+            return None
+        return pa.schema({name: self._type(name) for name in self._first})
+
+    def table(self, columns: Mapping[str, list[Any]]) -> "pa.Table":
+        """Return some rows with the schema of all rows."""
+        import pyarrow as pa
+
+        rows = len(next(iter(columns.values()), ()))
+        arrays = {}
+        for name in self._first:
+            values = columns.get(name, [None] * rows)
+            if name in self._refused and not self._is_mixed(name):
+                values = [value if value is None else _as_json(value) for value in values]
+            elif self._is_mixed(name):
+                values = [value if value is None or isinstance(value, str) else _as_json(value) for value in values]
+            arrays[name] = pa.array(values, type=self._type(name))
+        return pa.table(arrays)
+
+    def _add_type(self, name: str, values: list[Any]) -> None:
+        import pyarrow as pa
+
+        if name in self._task.text or name in self._refused or self._is_mixed(name):
+            return
+        try:
+            found = pa.array(values).type
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            self._refused[name] = error
+            return
+        parts = [pa.schema({name: kind}) for kind in (self._types.get(name, pa.null()), found)]
+        try:
+            self._types[name] = pa.unify_schemas(parts, promote_options="permissive").field(name).type
+        except pa.ArrowException:
+            self._fits = False
+
+    def _is_mixed(self, name: str) -> bool:
+        kinds = self._first[name].keys()
+        return len(kinds - {"integers"} if "numbers" in kinds else kinds) > 1
+
+    def _type(self, name: str) -> "pa.DataType":
+        import pyarrow as pa
+
+        as_text = name in self._task.text or name in self._refused or self._is_mixed(name)
+        return pa.string() if as_text else self._types[name]
+
+
 def cast_text(rows: "datasets.Dataset", names: Sequence[str], place: object) -> "datasets.Dataset":
     """Return the rows with the named columns as strings; columns without values become missing texts.
 
@@ -96,7 +185,11 @@ def _array(name: str, values: list[Any], task: TaskColumns, place: object) -> "p
         raise DataError(_not_text(name, row, values[row], place))
     several = len(kinds - {"integers"} if "numbers" in kinds else kinds) > 1
     if several and name in task.required:
-        raise DataError(_several_kinds(name, values, place))
+        first: dict[str, tuple[int, Any]] = {}
+        for row, value in enumerate(values):
+            if value is not None:
+                first.setdefault(kind_of(value), (row, value))
+        raise DataError(_several_kinds(name, first, place))
     if several:
         values = [value if value is None or isinstance(value, str) else _as_json(value) for value in values]
     try:
@@ -117,12 +210,8 @@ def _not_text(name: str, row: int, value: object, place: object) -> str:
     return f"column {name} of {place} has {kind_of(value)} (row {row + 1}: {_format(value)}); text is needed{advice}"
 
 
-def _several_kinds(name: str, values: Sequence[Any], place: object) -> str:
-    first: dict[str, int] = {}
-    for row, value in enumerate(values):
-        if value is not None:
-            first.setdefault(kind_of(value), row)
-    kinds = " and ".join(f"{kind} (row {row + 1}: {_format(values[row])})" for kind, row in first.items())
+def _several_kinds(name: str, first: Mapping[str, tuple[int, Any]], place: object) -> str:
+    kinds = " and ".join(f"{kind} (row {row + 1}: {_format(value)})" for kind, (row, value) in first.items())
     return f"column {name} of {place} has {kinds}; write all of its values as one kind"
 
 

@@ -22,15 +22,22 @@ def doctor(
         list[str] | None,
         typer.Option(metavar="NAME", help="Download packaged assets: a name, or 'all'. May be repeated."),
     ] = None,
+    clear_tokens: Annotated[
+        bool, typer.Option("--clear-tokens", help="Remove all encoded rows stored on this machine.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check packages, hardware and the ledger. The exit code is 1 if a required part is broken."""
     screen = Screen(as_json=as_json)
+    if clear_tokens:
+        screen.emit({"tokens_removed": _clear_tokens(screen)})
+        return
     if fetch:
         screen.emit({"assets": _fetch(screen, fetch)})
         return
     from orchestrator.assets.catalogue import CATALOGUE
     from orchestrator.assets.fetch import asset_path
+    from orchestrator.assets.token_store import entries, store_folder
     from orchestrator.cli.hardware import detect_hardware
     from orchestrator.cli.installed import check_packages
     from orchestrator.ledger.home import home
@@ -39,6 +46,7 @@ def doctor(
     torch_works = all(item.problem is None for item in installed if item.name == "torch")
     hardware = detect_hardware(home()) if torch_works else None
     assets = {name: asset_path(name) for name in CATALOGUE}
+    tokens = entries()
     broken = [f"{item.name}: {item.problem}" for item in installed if item.problem] + _ledger_problem()
     warnings = [] if hardware is None else _warnings(hardware)
     absent = [name for name, path in assets.items() if path is None]
@@ -51,6 +59,11 @@ def doctor(
             "packages": [asdict(item) for item in installed],
             "hardware": None if hardware is None else asdict(hardware),
             "assets": {name: None if path is None else str(path) for name, path in assets.items()},
+            "tokens": {
+                "folder": str(store_folder()),
+                "entries": len(tokens),
+                "bytes": sum(entry.num_bytes for entry in tokens),
+            },
             "broken": broken,
             "warnings": warnings,
         }
@@ -83,6 +96,17 @@ def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
             progress.advance(task)
     screen.say(f"packaged assets available: {', '.join(paths)}")
     return paths
+
+
+def _clear_tokens(screen: Screen) -> int:
+    """Remove the stored encoded rows, and return the number of entries. A running sweep keeps those it has mapped."""
+    from orchestrator.assets.token_store import evict, store_folder
+    from orchestrator.report import words
+
+    removed = evict(0, new_s=0.0)
+    size = words.size(sum(entry.num_bytes for entry in removed))
+    screen.say(f"removed {len(removed)} entries, {size}, from {store_folder()}; later sweeps encode their rows again")
+    return len(removed)
 
 
 def _ledger_problem() -> list[str]:

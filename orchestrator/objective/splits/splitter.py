@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
-from orchestrator.objective.splits.draw import draw
+from orchestrator.objective.splits.draw import draw, rank
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import GROUP, NEAR, SURPLUS, Columns, Table, refuse_overlap
 from orchestrator.objective.text_pairs import row_texts
@@ -50,11 +50,11 @@ class Splitter(Columns):
         Raises:
             DataError: there are too few rows, or a text would be in two splits.
         """
-        table = Table.read(rows, self, rule_of(plan.split_rule))
+        table = Table.read(rows, self, rule_of(plan.split_rule), plan.seed)
         pool, dropped = table.clean()
         sizes = {"test": plan.test, "validation": _validation_rows(plan, len(pool)), "train": plan.train}
         _check_sizes(sizes, len(pool), f"{plan.source} ({_count_text(len(rows), dropped)})")
-        pool = table.ordered(pool, plan.seed)
+        pool = table.ordered(pool)
         taken: dict[str, list[int]] = {}
         for split, size in sizes.items():
             available = len(pool)
@@ -71,8 +71,8 @@ class Splitter(Columns):
                 dropped += excluded
         # Train is drawn last: its remaining rows are surplus, not excluded by similarity.
         dropped[SURPLUS.format("data.train")] += available - len(taken["train"])
-        forms_by_split = [(split, [table.forms[row] for row in chosen]) for split, chosen in taken.items()]
-        refuse_overlap([(split, [f.near for f in forms], [f.copy for f in forms]) for split, forms in forms_by_split])
+        texts = {split: row_texts(rows.select(chosen), self.text) for split, chosen in taken.items()}
+        refuse_overlap([(split, [table.nears[row] for row in taken[split]], texts[split]) for split in taken])
         return SplitRows(
             train=rows.select(taken["train"]),
             validation=rows.select(taken["validation"]),
@@ -89,11 +89,11 @@ class Splitter(Columns):
         short texts too: a shift set must not contain training rows.
         """
         rule = rule_of(plan.split_rule)
-        table = Table.read(rows, self, rule)
-        trained = {rule.forms(text).order for text in row_texts(train, self.text)}
+        table = Table.read(rows, self, rule, plan.seed)
+        trained = {rank(plan.seed, rule.forms(text).order) for text in row_texts(train, self.text)}
         clean, dropped = table.clean()
-        pool = [row for row in clean if table.forms[row].order not in trained]
-        drawn = draw(table.ordered(pool, plan.seed, grouped=False), size, table.stratum)
+        pool = [row for row in clean if table.orders[row] not in trained]
+        drawn = draw(table.ordered(pool, grouped=False), size, table.stratum)
         dropped[NEAR.format("training")] += len(clean) - len(pool)
         dropped[SURPLUS.format("data.shift_rows")] += len(pool) - len(drawn)
         return rows.select(drawn), dict(+dropped)

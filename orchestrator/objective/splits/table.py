@@ -3,14 +3,14 @@
 import math
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import DataError
 from orchestrator.objective.splits.draw import draw, rank
-from orchestrator.objective.splits.rules import Forms, SplitRule
-from orchestrator.objective.text_pairs import row_texts
+from orchestrator.objective.splits.rules import SplitRule
+from orchestrator.objective.text_pairs import PART, row_texts
 
 if TYPE_CHECKING:
     import datasets
@@ -48,52 +48,62 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Lists over all rows of a data set.
+    """Lists over all rows of a data set. Texts are hashes with the split's seed, so memory depends on no text's length.
 
     Attributes:
-        forms: the normalised texts.
-        targets: the normalised targets; empty strings if targets do not distinguish rows.
+        copies: hash of each text as ``Forms.copy``; empty for a blank text.
+        nears: hash of each text as ``Forms.near``.
+        orders: hash of each text as ``Forms.order``.
+        targets: hash of each normalised target; all equal if targets do not distinguish rows.
         labels: class, or vector of numbers, of each row; None without a label.
         stratify: whether draws have the proportions of the labels.
         units: key of each row's unit, the rows kept in one split: its group, or the rows with its text.
-        unit_order: text of each row's unit, hashed to order the units.
+        unit_orders: hash of each row's unit.
         incomplete: reason by row number for unusable rows: no label or no target.
     """
 
-    forms: list[Forms]
-    targets: list[str]
+    copies: list[bytes]
+    nears: list[bytes]
+    orders: list[bytes]
+    targets: list[bytes]
     labels: list[Hashable]
     units: list[Hashable]
-    unit_order: list[str]
+    unit_orders: list[bytes]
     incomplete: dict[int, str]
     stratify: bool = True
 
     @classmethod
-    def read(cls, rows: "datasets.Dataset", columns: Columns, rule: SplitRule) -> "Table":
-        """Return the table of a data set."""
-        forms = [rule.forms(text) for text in row_texts(rows, columns.text)]
-        labels: list[Hashable] = [None] * len(forms)
+    def read(cls, rows: "datasets.Dataset", columns: Columns, rule: SplitRule, seed: int) -> "Table":
+        """Return the table of a data set; ``seed`` is the split's."""
+        copies, nears, orders = list[bytes](), list[bytes](), list[bytes]()
+        for form in map(rule.forms, row_texts(rows, columns.text)):
+            copies.append(rank(seed, form.copy) if form.copy else b"")
+            nears.append(rank(seed, form.near))
+            orders.append(rank(seed, form.order))
+        labels: list[Hashable] = [None] * len(copies)
         if columns.label is not None:
             labels = [tuple(label) if isinstance(label, list) else label for label in rows[columns.label][:]]
         incomplete = {i: NO_LABEL for i, label in enumerate(labels) if label is None} if columns.label else {}
-        targets = [""] * len(forms)
+        targets = [rank(seed, "")] * len(copies)
         if columns.target is not None:
-            written = [None if target is None else str(target).strip() for target in rows[columns.target][:]]
-            incomplete |= {i: NO_TARGET for i, target in enumerate(written) if not target}
-            if rule.target_counts:
-                targets = [unicodedata.normalize("NFC", target or "") for target in written]
-        groups: list[str | None] = [None] * len(forms)
+            for row, target in enumerate(_values(rows, columns.target)):
+                written = "" if target is None else str(target).strip()
+                if not written:
+                    incomplete[row] = NO_TARGET
+                if rule.target_counts:
+                    targets[row] = rank(seed, unicodedata.normalize("NFC", written))
+        groups: list[str | None] = [None] * len(copies)
         if columns.group in rows.column_names:
             groups = [group_name(group) if rule.lone_rows else str(group) for group in rows[columns.group][:]]
-        pairs = [*zip(groups, forms, strict=True)]
-        units: list[Hashable] = [("row", form.copy) if group is None else group for group, form in pairs]
-        order = [form.order if group is None else group for group, form in pairs]
+        grouped = [*enumerate(groups)]
         return cls(
-            forms=forms,
+            copies=copies,
+            nears=nears,
+            orders=orders,
             targets=targets,
             labels=labels,
-            units=units,
-            unit_order=order,
+            units=[("row", copies[row]) if group is None else group for row, group in grouped],
+            unit_orders=[orders[row] if group is None else rank(seed, group) for row, group in grouped],
             incomplete=incomplete,
             stratify=columns.stratify,
         )
@@ -108,11 +118,11 @@ class Table:
         The first one of several copies is used; none of them if their labels differ.
         """
         dropped: Counter[str] = Counter()
-        copies: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for row, form in enumerate(self.forms):
-            reason = self.incomplete.get(row) or (None if form.copy else BLANK)
+        copies: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
+        for row, copy in enumerate(self.copies):
+            reason = self.incomplete.get(row) or (None if copy else BLANK)
             if reason is None:
-                copies[form.copy, self.targets[row]].append(row)
+                copies[copy, self.targets[row]].append(row)
             else:
                 dropped[reason] += 1
         kept = []
@@ -124,13 +134,12 @@ class Table:
                 dropped[CONFLICT] += len(rows)
         return kept, +dropped
 
-    def ordered(self, rows: Iterable[int], seed: int, *, grouped: bool = True) -> list[int]:
+    def ordered(self, rows: Iterable[int], *, grouped: bool = True) -> list[int]:
         """Return rows sorted by their hashes; if ``grouped``, by the hashes of their units first."""
 
         def key(row: int) -> tuple[bytes, ...]:
-            unit = (rank(seed, self.unit_order[row]),) if grouped else ()
-            form = self.forms[row]
-            return *unit, rank(seed, form.order), rank(seed, form.copy), rank(seed, self.targets[row])
+            unit = (self.unit_orders[row],) if grouped else ()
+            return *unit, self.orders[row], self.copies[row], self.targets[row]
 
         return sorted(rows, key=key)
 
@@ -139,23 +148,30 @@ class Table:
         chosen = draw(pool, size, self.stratum)
         taken, units = set(chosen), {self.units[row] for row in chosen}
         other_units = [row for row in pool if self.units[row] not in units]
-        near = {self.forms[row].near for row in chosen}
-        usable = [row for row in other_units if self.forms[row].near not in near]
+        near = {self.nears[row] for row in chosen}
+        usable = [row for row in other_units if self.nears[row] not in near]
         same_unit = len(pool) - len(taken) - len(other_units)
         return chosen, usable, +Counter({GROUP: same_unit, NEAR.format(split): len(other_units) - len(usable)})
 
 
-def refuse_overlap(splits: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> None:
+def refuse_overlap(splits: Sequence[tuple[str, Sequence[Hashable], Sequence[str]]]) -> None:
     """Raise ``DataError`` if two splits share a form.
 
     Args:
-        splits: name, forms and texts of each split.
+        splits: name, forms and texts of each split; a text is read for the message only.
     """
-    seen: dict[str, str] = {}
+    seen: dict[Hashable, str] = {}
     for split, forms, texts in splits:
-        for form, text in zip(forms, texts, strict=True):
+        for row, form in enumerate(forms):
             if seen.setdefault(form, split) != split:
-                raise DataError(f"a row is in both {seen[form]} and {split}: {text[:80]!r}")
+                raise DataError(f"a row is in both {seen[form]} and {split}: {texts[row][:80]!r}")
+
+
+def _values(rows: "datasets.Dataset", name: str) -> Iterator[object]:
+    """Yield the values of a column, read in parts."""
+    column = rows.select_columns([name])
+    for start in range(0, len(rows), PART):
+        yield from column[start : start + PART][name]
 
 
 def group_name(group: object) -> str | None:

@@ -64,7 +64,10 @@ class Service:
         group = Group(
             model=name, max_new_tokens=request.max_new_tokens or min(predictor.max_new_tokens, self._limits.new_tokens)
         )
-        found = await self.batcher.answer(group, nonblank)
+        try:
+            found = await self.batcher.answer(group, nonblank)
+        except UserError as error:
+            raise RequestError(422, "refused_text", str(error)) from error
         if request.calibrated:
             found = predictor.calibrated(found)
         answers = iter(found)
@@ -197,7 +200,6 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     return RequestError(error.status_code, code, str(error.detail)).response()
 
 
-async def _unknown(_request: Request, error: Exception) -> JSONResponse:
-    # Known to the person who asks: a mistake in the request. Else the log has the traceback, and the client no detail.
-    message = str(error) if isinstance(error, UserError) else "the model failed on these texts; see the server's log"
-    return RequestError(500, "internal_error", message).response()
+async def _unknown(_request: Request, _error: Exception) -> JSONResponse:
+    # The log has the traceback, the client gets no detail.
+    return RequestError(500, "internal_error", "the model failed on these texts; see the server's log").response()

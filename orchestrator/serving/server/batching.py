@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from orchestrator.core.errors import UserError
 from orchestrator.serving.predictor import Prediction
 from orchestrator.serving.server.errors import RequestError
 from orchestrator.serving.server.limits import Limits
@@ -70,6 +71,7 @@ class Batcher:
 
         Raises:
             RequestError: too many rows wait.
+            UserError: the model refuses a text.
         """
         if self.num_waiting + len(texts) > self._limits.waiting_rows:
             raise RequestError(
@@ -120,6 +122,13 @@ class Batcher:
             texts = [row.text for row in rows]
             answers = await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, group, texts)
             found = list(zip(rows, answers, strict=True))
+        except UserError as error:  # such as for a conversation that is too long; it is no fault of the others
+            if len(rows) > 1:
+                for row in rows:
+                    await self._answer(group, [row])
+            elif not rows[0].answer.done():
+                rows[0].answer.set_exception(error)
+            return
         except Exception as error:  # every error of a model: the requests get it, and the server continues
             logger.exception("a batch of %d rows for %s failed", len(rows), group.model)
             for row in rows:

@@ -1,9 +1,10 @@
-"""The rows of an objective, encoded once per maximum length and kept for all trials of the process.
+"""The rows of an objective, encoded once per maximum length and machine; see ``encoding``.
 
 A long row may be several examples, its windows; fractions, folds and subsets count rows.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +15,11 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.evaluation.generation.answers import AnswerRows
+from orchestrator.objective.encoded_rows import EncodedRows, values_of
 from orchestrator.objective.protocol import Example, Objective, Splits, WritesAnswers
 from orchestrator.objective.splits import Fold, folds
 from orchestrator.objective.windows import of_rows, rows_of
+from orchestrator.training.data.encoding import Encoder
 from orchestrator.training.data.general import general_texts
 from orchestrator.training.data.subset import stratified_subset
 
@@ -46,7 +49,8 @@ class TaskData:
         self.objective = objective
         self._plan = plan
         self._splits = objective.splits(plan) if splits is None else splits
-        self._encoded: dict[tuple[str, int], list[Example]] = {}
+        self._encoder = Encoder(objective, tokenizer)
+        self._encoded: dict[tuple[str, int], Sequence[Example]] = {}
         self._answers: dict[tuple[str, int, int | None, int], AnswerRows] = {}
         self.tokenizer = tokenizer
         rows = len(self._splits.train)
@@ -59,7 +63,7 @@ class TaskData:
         """Names of the shift sets."""
         return tuple(self._splits.shift)
 
-    def split(self, name: str, max_length: int) -> list[Example]:
+    def split(self, name: str, max_length: int) -> Sequence[Example]:
         """Return the examples of ``train``, ``validation``, ``test`` or a shift set, in their order.
 
         Raises:
@@ -73,7 +77,7 @@ class TaskData:
                 raise DataError(f"there is no split {name!r}; there are: {', '.join(known)}")
             # Only one length is kept: a search over max_length would otherwise keep one copy of the rows per value.
             self._encoded = {kept: rows for kept, rows in self._encoded.items() if kept[1] == max_length}
-            self._encoded[key] = self.objective.encode(known[name], self.tokenizer, max_length)
+            self._encoded[key] = self._encoder.encode(known[name], max_length)
         return self._encoded[key]
 
     @property
@@ -85,7 +89,7 @@ class TaskData:
         """Return the encoded rows of all splits in the order of ``names``."""
         return [row for name in self.names for row in self.split(name, max_length)]
 
-    def train(self, task: TrialTask) -> list[Example]:
+    def train(self, task: TrialTask) -> Sequence[Example]:
         """Return the examples of a trial's training rows: the first ``train_fraction`` of one fixed order.
 
         A point of a learning curve gets its ``share`` of these rows, drawn by the trial's seed.
@@ -94,22 +98,23 @@ class TaskData:
         used = of_rows(rows, order[: math.ceil(task.settings.train_fraction * len(order))])
         if task.share is None:
             return used
-        first = [used[places.start].get("labels") for places in rows_of(used)]
+        values = values_of(used, "labels")
+        first = [values[places.start] for places in rows_of(used)]
         labels = [label if isinstance(label, int) else None for label in first]
         return of_rows(used, stratified_subset(labels, task.share, task.seed))
 
-    def train_eval(self, task: TrialTask) -> list[Example]:
+    def train_eval(self, task: TrialTask) -> Sequence[Example]:
         """Return the examples of the fixed training rows measured at every report."""
         examples = self.train(task)
         return of_rows(examples, range(min(self._plan.train_eval, len(rows_of(examples)))))
 
-    def validation(self, task: TrialTask) -> list[Example]:
+    def validation(self, task: TrialTask) -> Sequence[Example]:
         """Return the validation rows of a trial: the validation split, or those of its fold."""
         if task.fold is None:
             return self.split("validation", task.settings.max_length)
         return of_rows(self._pool(task), self._fold(task.fold).validation)
 
-    def measured(self, name: str, task: TrialTask) -> list[Example]:
+    def measured(self, name: str, task: TrialTask) -> Sequence[Example]:
         """Return the measured rows of a split; ``train_eval`` names the fixed training rows."""
         if name == "train_eval":
             return self.train_eval(task)
@@ -154,10 +159,15 @@ class TaskData:
         encoded: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=most)["input_ids"]
         return encoded
 
-    def _pool(self, task: TrialTask) -> list[Example]:
+    def _pool(self, task: TrialTask) -> Sequence[Example]:
         """Return the rows of train; in a fold, those of validation too."""
         train = self.split("train", task.settings.max_length)
-        return train if task.fold is None else [*train, *self.split("validation", task.settings.max_length)]
+        if task.fold is None:
+            return train
+        validation = self.split("validation", task.settings.max_length)
+        if isinstance(train, EncodedRows) and isinstance(validation, EncodedRows):
+            return train.joined(validation)
+        return [*train, *validation]
 
     def _order(self, fold: int | None) -> list[int]:
         """Return the places of the training rows in ``_pool``, in one fixed random order."""

@@ -1,14 +1,15 @@
 """The rows of a trial in training and in its reports, the same for every engine."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.class_weights import class_weights
+from orchestrator.objective.encoded_rows import lengths_of, values_of
 from orchestrator.objective.protocol import Example
 from orchestrator.training.data.order import data_order
 
@@ -29,11 +30,11 @@ class UpdatePlan:
         class_weights: weight of each class in the training loss; None: all rows count alike.
     """
 
-    rows: list[Example]
+    rows: Sequence[Example]
     order: list[list[int]]
     tokens: list[int]
     due: Mapping[int, int]
-    splits: Mapping[str, list[Example]]
+    splits: Mapping[str, Sequence[Example]]
     class_weights: tuple[float, ...] | None = None
 
     @classmethod
@@ -43,9 +44,13 @@ class UpdatePlan:
         points = timetable.of(settings)
         due = {point: math.ceil(point / settings.rows_per_update) for point in points}
         rows = data.train(task)
-        lengths = [len(row["input_ids"]) for row in rows]
+        lengths = lengths_of(rows)
         order = data_order(lengths, settings.rows_per_update, due[points[-1]], task.seed)
         tokens = [0, *accumulate(sum(lengths[row] for row in update) for update in order)]
         splits = {"train": data.train_eval(task), "val": data.validation(task)}
-        weights = class_weights(settings.class_weights, data.objective, (row["labels"] for row in rows))
+        weights = class_weights(settings.class_weights, data.objective, _labels(rows))
         return cls(rows=rows, order=order, tokens=tokens, due=due, splits=splits, class_weights=weights)
+
+
+def _labels(rows: Sequence[Example]) -> "Iterator[Any]":
+    yield from values_of(rows, "labels")  # read only if the weights need them

@@ -86,6 +86,11 @@ def test_text_is_needed(tmp_path: Path, value: object, message: str) -> None:
             '{"text": "a", "label": 1}\n{"text": }\n',
             r"2 is not valid JSON: Expecting value at column 10",
         ),
+        (
+            "a.jsonl",
+            '{"text": "a"}\n{"text": "b',
+            r"line 2 is not valid JSON: Unterminated string at column 10\. .*incomplete, so write or download it again",
+        ),
         ("a.jsonl", '{"text": "a", "label": 1}\n["b", 1]\n', r"an object is needed in line 2, got lists"),
         ("a.json", '["a", "b"]', r"an object is needed in row 1, got text"),
         ("a.json", '"a"', r"a\.json has text; a list of objects is needed"),

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from orchestrator.core.errors import UserError
 from orchestrator.serving.predictor import Prediction
 from orchestrator.serving.server.batching import Batcher, Group, alike
 from orchestrator.serving.server.errors import RequestError
@@ -26,6 +27,8 @@ class Model:
         self.batches.append((group.model, list(texts)))
         if "broken" in texts:
             raise RuntimeError("the model is broken")
+        if "refused" in texts:
+            raise UserError("too long for the model")
         return [Prediction(text=text, answer=text.upper()) for text in texts]
 
 
@@ -86,6 +89,20 @@ def test_failed_batch_fails_its_requests_alone() -> None:
         assert (await batcher.answer(A, ["fine"]))[0].answer == "FINE"
 
     run(model, Limits(), story)
+
+
+def test_refused_text_fails_its_own_request_alone() -> None:
+    model = Model()
+    model.release.set()
+
+    async def story(batcher: Batcher) -> None:
+        requests = (batcher.answer(A, [text]) for text in ("one", "refused", "two"))
+        one, refused, two = await asyncio.gather(*requests, return_exceptions=True)
+        assert isinstance(refused, UserError)
+        assert [each.answer for found in (one, two) if isinstance(found, list) for each in found] == ["ONE", "TWO"]
+
+    run(model, Limits(batch_wait_s=0.05), story)
+    assert model.batches[0] == ("a", ["one", "refused", "two"])
 
 
 def test_too_many_waiting_rows_are_refused() -> None:

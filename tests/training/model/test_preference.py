@@ -112,7 +112,7 @@ def plain_loss(model: Any, row: Example, trial: TrialTask) -> tuple[torch.Tensor
     return -(1 - smoothing) * logsigmoid(gap) - smoothing * logsigmoid(-gap), margin
 
 
-def rows_of(plan: EnginePlan, trial: TrialTask, split: str) -> list[Example]:
+def rows_of(plan: EnginePlan, trial: TrialTask, split: str) -> Sequence[Example]:
     with closing(EngineContext(plan, OBJECTIVE)) as context:
         return context.data.train(trial) if split == "train" else context.data.split(split, 32)
 

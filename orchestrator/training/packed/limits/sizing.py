@@ -17,7 +17,7 @@ import torch
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
-from orchestrator.objective.protocol import Example
+from orchestrator.objective.encoded_rows import sizes_of
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
@@ -115,7 +115,8 @@ class Sizing:
         adapter = new_adapter(plan, context.objective, first)
         update_plan = UpdatePlan.create(context.data, first, plan.timetable)
         if longest:
-            rows = sorted(range(len(update_plan.rows)), key=lambda row: -_size(update_plan.rows[row]))
+            sizes = sizes_of(update_plan.rows)
+            rows = sorted(range(len(sizes)), key=lambda row: -sizes[row])
             update_plan = replace(update_plan, order=[rows[: settings.rows_per_update]] * len(update_plan.order))
         trials = [
             SlotTrial(
@@ -138,11 +139,6 @@ class Sizing:
             if self._device != "cpu":
                 torch.cuda.synchronize()
             return (_tokens(trials) - warm) / (time.perf_counter() - began)
-
-
-def _size(row: Example) -> int:
-    """Return the number of values of a row, inputs and targets."""
-    return sum(len(values) for values in row.values() if isinstance(values, Sequence))
 
 
 def _tokens(trials: Sequence[SlotTrial]) -> int:

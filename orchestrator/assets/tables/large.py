@@ -1,0 +1,163 @@
+"""Reads large files in parts into an Arrow file of the cache, and maps it: memory does not grow with the file.
+
+The rows are those of the reader in memory. CSV and JSON Lines are read twice: first for the type of each column.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.assets import token_store
+from orchestrator.assets.tables.large_text import Columns, csv_columns, json_columns
+from orchestrator.assets.tables.parquet import rows_of
+from orchestrator.assets.tables.values import Survey, TaskColumns
+from orchestrator.core.errors import AssetError, DataError
+from orchestrator.core.manifest import sync
+from orchestrator.version import __version__
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+
+LARGE_BYTES = 64_000_000
+"""Files from this size are read in parts."""
+_ROWS, _ABOUT = "rows.arrow", "rows.json"
+_BATCH = 500
+
+
+def read_large(path: Path, task: TaskColumns) -> "datasets.Dataset | None":
+    """Return the rows of a file, mapped from the cache; None if its format is read in memory only.
+
+    The entry of the cache depends on the file's path, size, times and the columns of the task. A later sweep, and the
+    other processes of this sweep, map the same entry.
+
+    Raises:
+        AssetError: the file changed while it was read, or the cache folder cannot be created.
+        DataError: as the reader in memory.
+    """
+    if token_store.limit_bytes() == 0:
+        return None
+    mark = _mark(path)
+    stored = _mapped(mark, task)
+    if stored is not None:
+        return stored
+    tables = _tables(path, task)
+    if tables is None:
+        return None
+
+    def make(scratch: Path) -> Path:
+        folder = scratch / "entry"
+        folder.mkdir()
+        _write(tables, folder)
+        if _mark(path) != mark:
+            raise AssetError(f"{path} changed while it was read; run the command again")
+        return folder
+
+    token_store.entry(_key(mark, task), make)
+    return _mapped(mark, task)
+
+
+def _mark(path: Path) -> str:
+    stat = path.stat()
+    return json.dumps([str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+
+
+def _key(mark: str, task: TaskColumns) -> str:
+    content = json.dumps([mark, sorted(task.text), sorted(task.required), __version__])
+    return f"table-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+
+
+def _mapped(mark: str, task: TaskColumns) -> "datasets.Dataset | None":
+    """Return the rows of an entry; None if it is absent. A damaged entry is removed."""
+    import datasets
+    import pyarrow as pa
+
+    folder = token_store.find(_key(mark, task))
+    if folder is None:
+        return None
+    try:
+        rows = datasets.Dataset.from_file(str(folder / _ROWS))
+        if len(rows) != json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["rows"]:
+            raise ValueError("rows are missing")  # an incomplete stream ends at its last whole batch
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        token_store.remove(folder)
+        return None
+    token_store.mark_used(folder)
+    return rows
+
+
+def _write(tables: "Iterator[pa.Table]", folder: Path) -> None:
+    """Write tables with one schema into a stream of Arrow, the format that ``datasets`` maps."""
+    import pyarrow as pa
+
+    writer: pa.RecordBatchStreamWriter | None = None
+    rows = 0
+    try:
+        for table in tables:
+            writer = writer or pa.ipc.new_stream(str(folder / _ROWS), table.schema)
+            writer.write_table(table)
+            rows += table.num_rows
+    finally:
+        if writer is not None:
+            writer.close()
+    (folder / _ABOUT).write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    for name in (_ROWS, _ABOUT, "."):
+        sync(folder / name)
+
+
+def _tables(path: Path, task: TaskColumns) -> "Iterator[pa.Table] | None":
+    """Return the rows in parts with one schema; None if the format is read in memory only."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _plain(_parquet(path), path, task)
+    if suffix in {".arrow", ".feather"}:
+        return _plain(_arrow(path), path, task) if _is_arrow_file(path) else None
+    columns = csv_columns(path, task) if suffix in {".csv", ".tsv"} else json_columns(path)
+    return None if columns is None else _surveyed(columns, path, task)
+
+
+def _plain(batches: "Iterator[pa.RecordBatch]", path: Path, task: TaskColumns) -> "Iterator[pa.Table]":
+    import pyarrow as pa
+
+    before = 0
+    try:
+        for batch in batches:
+            yield rows_of(pa.Table.from_batches([batch]), path, task, before).data.table
+            before += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        kind = "Parquet" if path.suffix.lower() == ".parquet" else "Arrow"
+        raise DataError(f"{path} cannot be read as {kind}: {reason}; write or download it again") from error
+
+
+def _parquet(path: Path) -> "Iterator[pa.RecordBatch]":
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=_BATCH)
+
+
+def _is_arrow_file(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6) == b"ARROW1"
+
+
+def _arrow(path: Path) -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+
+    with pa.OSFile(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        for place in range(reader.num_record_batches):
+            yield reader.get_batch(place)
+
+
+def _surveyed(columns: Callable[[], Iterator[Columns]], path: Path, task: TaskColumns) -> "Iterator[pa.Table] | None":
+    """Return the parts of a file of text with the types of the whole columns; None if the types do not fit together."""
+    survey = Survey(task, path)
+    for part in columns():
+        survey.add(part)
+    if survey.schema() is None:
+        return None
+    return map(survey.table, columns())

@@ -1,0 +1,201 @@
+"""Encoded rows on the disk: the same examples, one encoding per machine, nothing half written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from orchestrator.assets import token_store
+from orchestrator.assets.tokens import load_tokenizer
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
+from orchestrator.objective.encoded_rows import KEPT, EncodedRows, lengths_of, sizes_of, values_of
+from orchestrator.objective.protocol import Example
+from orchestrator.objective.windows import of_rows, rows_of
+from orchestrator.training.data.encoding import PART, Encoder, tokens_text
+from tests.fakes.tiny_models import tiny_bert
+from tests.fakes.tiny_objective import TinyClassification
+
+
+class Windowed(TinyClassification):
+    """Two examples for each long row, and values of many kinds."""
+
+    calls = 0
+
+    def encode(self, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Example]:
+        type(self).calls += 1
+        found = []
+        for row, example in enumerate(super().encode(rows, tokenizer, max_length)):
+            extra: dict[str, Any] = {
+                "spans": [[row, row + 70_000]],
+                "name": f"row {row}",
+                "share": row / 3,
+                "yes": True,
+            }
+            found.append({**example, **extra, "answers": [{"text": "a", "start": row}]})
+            if row % 3 == 0:
+                found.append({**example, "window": 1, "words": [None, 0, 1]})
+        return found
+
+
+class Tuples(TinyClassification):
+    """Arrow makes lists of tuples."""
+
+    def encode(self, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Example]:
+        return [{**row, "pair": (1, 2)} for row in super().encode(rows, tokenizer, max_length)]
+
+
+class Slow(TinyClassification):
+    """Says when it encodes a part of the rows."""
+
+    def encode(self, rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Example]:
+        sys.stdout.write("encoding\n")
+        sys.stdout.flush()
+        time.sleep(0.2)
+        return super().encode(rows, tokenizer, max_length)
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreTrainedTokenizerBase:
+    """A tokenizer, and an empty folder of encoded rows."""
+    monkeypatch.setenv(token_store.FOLDER, str(tmp_path / "tokens"))
+    return load_tokenizer(Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "bert"))))
+
+
+def rows_with(count: int) -> datasets.Dataset:
+    texts = [f"good film {'the ' * (row % 7)}{row}" for row in range(count)]
+    return datasets.Dataset.from_dict({"text": texts, "label": [row % 2 for row in range(count)]})
+
+
+def test_stored_examples_are_the_encoded_ones(tokenizer: PreTrainedTokenizerBase) -> None:
+    rows, objective = rows_with(2500), Windowed()
+    parts = [rows.select(range(start, min(start + PART, 2500))) for start in range(0, 2500, PART)]
+    plain = [example for part in parts for example in objective.encode(part, tokenizer, 16)]
+    stored = Encoder(objective, tokenizer).encode(rows, 16)
+    assert isinstance(stored, EncodedRows)
+    assert len(stored) == len(plain) > KEPT / 2
+    assert [repr(sorted(row.items())) for row in stored] == [repr(sorted(row.items())) for row in plain]
+    assert stored[3:7] == plain[3:7]
+    assert stored[-1] == plain[-1]
+    with pytest.raises(IndexError):
+        stored[len(plain)]
+    assert rows_of(stored) == rows_of(plain)
+    assert of_rows(stored, [7, 0, 3]) == of_rows(plain, [7, 0, 3])
+    both = stored.joined(stored.select([5]))
+    assert both.select([2, len(plain), 1]) == [plain[2], plain[5], plain[1]]
+    for read in (lengths_of, sizes_of, lambda some: values_of(some, "window"), lambda some: values_of(some, "labels")):
+        assert read(both) == read([*plain, plain[5]])
+
+
+def test_second_encoder_reads_the_stored_rows(tokenizer: PreTrainedTokenizerBase) -> None:
+    rows, before = rows_with(50), Windowed.calls
+    splits, encoder = {"train": rows, "test": rows_with(0)}, Encoder(Windowed(), tokenizer)
+    assert tokens_text(encoder, splits, {}, [16]) == "encoded once on this machine, when needed (train)"
+    first = encoder.encode(rows, 16)
+    tokenizer(["another call"], truncation=True, max_length=5, padding=True)  # changes the state of the tokenizer
+    again = Encoder(Windowed(), tokenizer)
+    assert again.encode(rows_with(50), 16) == first
+    assert Windowed.calls == before + 1
+    assert tokens_text(again, splits, {}, [16]) == "reused (train)"
+    text = "max_length 8: encoded once on this machine, when needed (train) · max_length 16: reused (train)"
+    assert tokens_text(again, splits, {}, [16, 8]) == text
+
+
+def test_other_content_has_another_key(tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = rows_with(20)
+    named = TinyClassification()
+    named.labels = ("no", "yes")
+    keys = [
+        Encoder(TinyClassification(), tokenizer).key(rows, 16),
+        Encoder(TinyClassification(), tokenizer).key(rows, 17),
+        Encoder(TinyClassification(), tokenizer).key(rows_with(21), 16),
+        Encoder(Windowed(), tokenizer).key(rows, 16),
+        Encoder(named, tokenizer).key(rows, 16),
+    ]
+    tokenizer.add_tokens(["film"])
+    keys.append(Encoder(TinyClassification(), tokenizer).key(rows, 16))
+    assert len({*keys}) == len(keys)
+
+
+def test_examples_arrow_changes_stay_in_memory(tokenizer: PreTrainedTokenizerBase) -> None:
+    found = Encoder(Tuples(), tokenizer).encode(rows_with(5), 16)
+    assert isinstance(found, list)
+    assert found[0]["pair"] == (1, 2)
+    assert token_store.entries() == []
+
+
+def test_objective_without_file_stays_in_memory(tokenizer: PreTrainedTokenizerBase) -> None:
+    members: dict[str, Any] = {}
+    exec("class Typed(Base): pass", {"Base": TinyClassification, "__name__": "nowhere"}, members)  # noqa: S102  (as in a terminal)
+    assert isinstance(Encoder(members["Typed"](), tokenizer).encode(rows_with(5), 16), list)
+    assert token_store.entries() == []
+
+
+def test_limit_of_zero_stores_nothing(tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(token_store.LIMIT, "0")
+    encoder = Encoder(TinyClassification(), tokenizer)
+    assert isinstance(encoder.encode(rows_with(5), 16), list)
+    assert "LORATORY_TOKENS_GB is 0" in tokens_text(encoder, {"train": rows_with(5)}, {}, [16])
+    assert token_store.entries() == []
+    monkeypatch.setenv(token_store.LIMIT, "many")
+    with pytest.raises(UserError, match="LORATORY_TOKENS_GB: a number of gigabytes from 0 is needed, got 'many'"):
+        Encoder(TinyClassification(), tokenizer)
+
+
+def test_damaged_entry_is_made_again(tokenizer: PreTrainedTokenizerBase) -> None:
+    first = [*Encoder(TinyClassification(), tokenizer).encode(rows_with(30), 16)]
+    [entry] = token_store.entries()
+    file = entry.folder / "0000.arrow"
+    file.write_bytes(file.read_bytes()[:-200])
+    assert Encoder(TinyClassification(), tokenizer).encode(rows_with(30), 16) == first
+    assert file.stat().st_size > entry.num_bytes / 2
+
+
+def test_least_recently_used_rows_are_evicted(tokenizer: PreTrainedTokenizerBase) -> None:
+    encoder = Encoder(TinyClassification(), tokenizer)
+    for count in (10, 20, 30):
+        encoder.encode(rows_with(count), 16)
+    by_age = [token_store.store_folder() / encoder.key(rows_with(count), 16) for count in (20, 10, 30)]
+    for age, folder in zip((300, 200, 100), by_age, strict=True):
+        os.utime(folder, (time.time() - age,) * 2)
+    reading = encoder.encode(rows_with(20), 16)  # used again: now the newest
+    assert token_store.evict(10**9) == []
+    sizes = {entry.folder: entry.num_bytes for entry in token_store.entries()}
+    removed = token_store.evict(sizes[by_age[0]] + sizes[by_age[2]])
+    assert [entry.folder for entry in removed] == [by_age[1]]
+    token_store.evict(0, new_s=0.0)
+    assert token_store.entries() == []
+    assert [*reading] == TinyClassification().encode(rows_with(20), tokenizer, 16)  # mapped files stay readable
+
+
+_SLOW = """
+import sys
+from orchestrator.assets.tokens import load_tokenizer
+from orchestrator.core.data import Origin, Source
+from orchestrator.training.data.encoding import Encoder
+from tests.training.data.test_encoding import Slow, rows_with
+
+tokenizer = load_tokenizer(Source(origin=Origin.LOCAL, name=sys.argv[1]))
+Encoder(Slow(), tokenizer).encode(rows_with(4500), 16)
+"""
+
+
+def test_killed_encoding_leaves_no_entry(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _SLOW, str(tmp_path / "bert")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(3)] == ["encoding\n"] * 3
+        os.kill(process.pid, signal.SIGKILL)
+    assert token_store.entries() == []
+    assert [*token_store.store_folder().glob(".*.part-*")]
+    found = Encoder(Slow(), tokenizer).encode(rows_with(4500), 16)
+    assert found[4400:] == TinyClassification().encode(rows_with(4500).select(range(4400, 4500)), tokenizer, 16)
+    assert [*token_store.store_folder().glob(".*.part-*")] == []
+    assert len(token_store.entries()) == 1
