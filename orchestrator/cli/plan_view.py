@@ -47,6 +47,7 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         ("report points", f"{points} samples"),
         ("stopping", _stopping(plan)),
         ("engine", _engine(plan)),
+        *_computing(plan),
         *(("solo engine", reason) for reason in plan.alone),
         ("parallel trials", _parallel_trials(plan)),
         ("budget", ", ".join(bounds) + (", whichever is reached first" if len(bounds) > 1 else "")),
@@ -57,6 +58,18 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         *([("learning curve", plan.learning_curve)] if plan.learning_curve else []),
         *([("cost", f"at most about {', '.join(costs)} (estimate: four characters per token)")] if costs else []),
         *(("note", note) for note in plan.notes),
+    ]
+
+
+def _computing(plan: SweepPlan) -> list[tuple[str, str]]:
+    """Return number format, attention and gradient checkpointing, each with its reason."""
+    chosen = plan.computing
+    if chosen is None:
+        return []
+    return [
+        ("precision", chosen.precision),
+        ("attention", chosen.attention),
+        ("checkpointing", f"of activations {chosen.checkpointing}"),
     ]
 
 
@@ -105,4 +118,6 @@ def _engine(plan: SweepPlan) -> str:
     if plan.engine == "function":
         return "function: one process per trial"
     solo = f"solo, one trial at a time: {plan.why}" if plan.why else "solo: one process per trial"
+    if plan.workers > 1:
+        return f"solo: {plan.workers} processes per trial, by {plan.deepspeed or 'FSDP2'}"
     return f"{solo}; DeepSpeed with {plan.deepspeed}" if plan.deepspeed else solo

@@ -10,7 +10,7 @@ from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
-from orchestrator.core.errors import in_short, memory_ran_out
+from orchestrator.core.errors import UserError, in_short, memory_ran_out
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
@@ -41,6 +41,8 @@ class InlineExecutor:
         say: Callable[[str], None] = ignore_message,
     ) -> Iterator[Measure | None]:
         """Run the sweep's trials; see ``Executor.run``."""
+        if plan.workers > 1:
+            raise UserError("resources.workers_per_trial: several workers need Ray; leave out --inline")
         packed = plan.engine is EngineName.PACKED
         slots = resources.parallel_trials if packed else 1
         dispatcher = Dispatcher(coordinator, slots, stop, say, together=packed)

@@ -29,6 +29,11 @@ def tune_variables(parallel_trials: int) -> dict[str, str]:
         # Lines such as "(raylet) A worker died ..." stay off the screen; Ray reads this when it is imported.
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
+        # Trials with several workers: no counters for a dashboard, and no prints through Ray's loggers.
+        "RAY_TRAIN_METRICS_ENABLED": "0",
+        # Each worker sees its own GPU alone: the Trainer of a process takes the first one.
+        "TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES": "0",
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
         # No CSV, JSON and TensorBoard files per trial: the ledger has their content.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         # The caller handles Ctrl-C and sets the stop event.

@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -115,7 +117,14 @@ class TuneExecutor:
         else:
             from orchestrator.cluster.tune_trial import TrialProcess
 
-            yield _Trial(tune.with_parameters(TrialProcess, plan=plan, build=self._build, log=str(log)), None)
+            build, process_plan = self._build, plan
+            if plan.workers > 1:
+                from orchestrator.cluster.train_workers import TrainWorkers
+
+                launch = partial(TrainWorkers, plan=plan, worker=dict(placement.worker), log=str(log))
+                build = partial(build_engine, launch=launch)
+                process_plan = replace(plan, device="auto")  # the devices belong to the workers
+            yield _Trial(tune.with_parameters(TrialProcess, plan=process_plan, build=build, log=str(log)), None)
 
 
 @contextmanager

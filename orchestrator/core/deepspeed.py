@@ -1,7 +1,7 @@
 """The part of DeepSpeed's configuration allowed in a sweep file. No torch, no DeepSpeed.
 
-The sweep file defines the training itself. DeepSpeed only decides about memory: ZeRO stages 1 and 2, with the optimizer
-on the model's device or in CPU memory.
+The sweep file defines the training itself. DeepSpeed only decides about memory: ZeRO stages 1 to 3, with the optimizer,
+and in stage 3 the weights, on the model's device or in CPU memory.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,10 @@ Config: TypeAlias = Mapping[str, Any]
 
 ZERO = "zero_optimization"
 OFFLOAD = "offload_optimizer"
-STAGES = (1, 2)
+PARAMETERS = "offload_param"
+WEIGHTS = 3
+"""The stage that partitions the weights too."""
+STAGES = (1, 2, WEIGHTS)
 NAMED: Mapping[str, Config] = {f"zero{stage}": {ZERO: {"stage": stage}} for stage in STAGES}
 """Configurations by name, which need no file."""
 
@@ -28,5 +31,11 @@ def missing_package() -> str | None:
 
 def summary(config: Config) -> str:
     """Return a configuration in a few words: ``ZeRO-2``."""
-    offloaded = config[ZERO].get(OFFLOAD, {}).get("device") == "cpu"
-    return f"ZeRO-{config[ZERO]['stage']}" + (", the optimiser in the CPU's memory" if offloaded else "")
+    zero, names = config[ZERO], {OFFLOAD: "the optimiser", PARAMETERS: "the weights"}
+    offloaded = [words for key, words in names.items() if zero.get(key, {}).get("device") == "cpu"]
+    return f"ZeRO-{zero['stage']}" + (f", {' and '.join(offloaded)} in the CPU's memory" if offloaded else "")
+
+
+def partitions_weights(config: Config | None) -> bool:
+    """Return whether a process holds only a part of the weights between the forwards of their modules."""
+    return config is not None and config[ZERO]["stage"] == WEIGHTS

@@ -26,6 +26,15 @@ class Precision(enum.StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Attention(enum.StrEnum):
+    """Attention of the solo engine, by transformers' names; auto: the fastest on the device."""
+
+    AUTO = "auto"
+    EAGER = "eager"
+    SDPA = "sdpa"
+    FLASH = "flash_attention_2"
+
+
 class EngineName(enum.StrEnum):
     """The engine: solo (one trial at a time), packed (many trials over one base model) or function (a user's)."""
 
@@ -43,10 +52,13 @@ class EnginePlan:
         model: the base model.
         quantisation: format of its frozen linear layers; None: as for ``precision``.
         deepspeed: DeepSpeed's configuration; the solo engine trains every trial then. None: without DeepSpeed.
+        workers: processes of each trial in the solo engine; several divide each micro-batch and the training state.
         data: the data and its splits.
         report_points: nominal training samples at which trials report, ascending; see ``timetable``.
         sweep_dir: absolute path of the sweep's folder; checkpoints are in ``trials/<number>/``. Empty: not placed yet.
         precision: number format of the matrix products.
+        attention: attention of the solo engine.
+        checkpointing: whether the solo engine computes activations again in the backward; None: chosen by the device.
         threads: CPU threads of one trial, or of the whole pack.
         device: ``cpu``, ``cuda`` or ``auto``.
         metric: name of the searched metric.
@@ -70,6 +82,8 @@ class EnginePlan:
     sweep_dir: str
     metric: str
     precision: Precision = Precision.AUTO
+    attention: Attention = Attention.AUTO
+    checkpointing: bool | None = None
     threads: int = 1
     device: str = "auto"
     engine: EngineName = EngineName.SOLO
@@ -78,6 +92,7 @@ class EnginePlan:
     kinds: tuple[Mapping[str, ParamValue], ...] = ()
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
+    workers: int = 1
     rows_per_epoch: int | None = None
     tried: tuple[Mapping[str, ParamValue], ...] = ()
     searched: tuple[str, ...] = ()
@@ -105,7 +120,12 @@ class EnginePlan:
             name: tuple(values[name]) for name in ("report_points", "kinds", "tried", "searched") if name in values
         }
         values |= {"model": Source.from_json(stored["model"]), "data": DataPlan.from_json(stored["data"])}
-        for name, kind in (("precision", Precision), ("engine", EngineName), ("quantisation", Quantisation)):
+        for name, kind in (
+            ("precision", Precision),
+            ("attention", Attention),
+            ("engine", EngineName),
+            ("quantisation", Quantisation),
+        ):
             if values.get(name) is not None:
                 values[name] = kind(values[name])
         if values.get("function") is not None:

@@ -163,6 +163,7 @@ class Resources:
         measured: the engine measures the best number of trials at once.
         cpus_per_trial: CPU threads of each process, or of the whole pack.
         gpus_per_trial: share of a GPU for each process; a pack takes a whole GPU if this is not zero.
+        workers_per_trial: processes of each trial in the solo engine; they divide its CPU threads and GPUs.
     """
 
     engine: EngineName = EngineName.SOLO
@@ -170,6 +171,7 @@ class Resources:
     measured: bool = False
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0
+    workers_per_trial: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """Quantisation of the frozen weights: its name in the sweep file, and the arguments for transformers. No torch."""
 
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.core.environment import not_installed
@@ -12,26 +13,62 @@ _OUTSIDE_THE_LAYERS = r"(?!.*\.\d+\.).*"
 
 
 class Quantisation(enum.StrEnum):
-    """Number format of the frozen linear layers."""
+    """Number format of the frozen linear layers.
+
+    NF4 and FP4: a 4-bit code for each weight, a scale for each 64 (QLoRA, arXiv 2305.14314). The scales have 8 bits
+    (double quantisation), or 32 bits in the formats named ``_single``. INT8: an 8-bit code for each weight, a scale for
+    each output (LLM.int8, arXiv 2208.07339); the products are computed with decoded weights.
+    """
 
     NF4 = "nf4"
+    FP4 = "fp4"
+    NF4_SINGLE = "nf4_single"
+    FP4_SINGLE = "fp4_single"
+    INT8 = "int8"
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight's code, without its part of a scale."""
+        return 8 if self is Quantisation.INT8 else 4
+
+    @property
+    def is_double(self) -> bool:
+        """Whether the scales are quantised too."""
+        return self in {Quantisation.NF4, Quantisation.FP4}
+
+    @property
+    def words(self) -> str:
+        """The format in words, for people."""
+        if self is Quantisation.INT8:
+            return "8 bits (int8)"
+        code = self.value.partition("_")[0].upper()
+        return f"4 bits ({code}, {'double quantisation' if self.is_double else 'scales in 32 bits'})"
 
 
 def loading_arguments(quantisation: Quantisation) -> dict[str, Any]:
     """Return the arguments of transformers' ``BitsAndBytesConfig``, as plain JSON.
 
-    NF4 with double quantisation: a 4-bit code for each weight, an 8-bit scale for each 64 (QLoRA, arXiv 2305.14314).
     Modules outside the numbered layers keep their format: heads and poolers are trained in full, and bitsandbytes fails
     on layers as narrow as a head.
     """
-    assert quantisation is Quantisation.NF4
+    skipped = {"llm_int8_skip_modules": [_OUTSIDE_THE_LAYERS]}
+    if quantisation is Quantisation.INT8:
+        return {"load_in_8bit": True, **skipped}
     return {
         "load_in_4bit": True,
-        "bnb_4bit_quant_type": "nf4",
-        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_quant_type": quantisation.value.partition("_")[0],
+        "bnb_4bit_use_double_quant": quantisation.is_double,
         "bnb_4bit_compute_dtype": "float32",
-        "llm_int8_skip_modules": [_OUTSIDE_THE_LAYERS],
+        **skipped,
     }
+
+
+def format_of(arguments: Mapping[str, Any]) -> Quantisation:
+    """Return the format of stored ``loading_arguments``."""
+    if arguments.get("load_in_8bit"):
+        return Quantisation.INT8
+    code = str(arguments["bnb_4bit_quant_type"])
+    return Quantisation(code if arguments["bnb_4bit_use_double_quant"] else f"{code}_single")
 
 
 def missing_package(quantisation: Quantisation) -> str | None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.data import read_table
-from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
+from orchestrator.core.generation import GENERATION_METRICS
 from orchestrator.core.metric import Direction
 from orchestrator.objective.columns import with_columns
 from orchestrator.objective.padding import IGNORED
@@ -127,3 +128,21 @@ class TextGeneration:
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None: there is no classical baseline."""
         return None
+
+
+class WrittenTarget(TextGeneration):
+    """Base of ``generation`` and ``generation_seq2seq``: the column ``target``, written from ``text``.
+
+    The sweep file maps both columns, and may set ``data.prompt``. Without a source of its own a task writes the
+    headlines of the default one.
+    """
+
+    default_source: Source = Source(origin=Origin.PACKAGED, name="bbc-news")
+    target: str = "target"
+    generation_metrics: Mapping[str, Direction] = GENERATION_METRICS
+
+    def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
+        """Return the rows of a source; the target of the default source is its headline."""
+        if source == self.default_source:
+            columns = {"target": "headline", **columns}
+        return super().read(source, columns)

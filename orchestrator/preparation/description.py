@@ -131,4 +131,6 @@ def _params(spec: SweepSpec) -> dict[str, ParamValue]:
         params["quantisation"] = spec.quantisation.value
     if spec.deepspeed is not None:
         params["deepspeed"] = deepspeed.summary(spec.deepspeed)
+    if spec.resources.workers_per_trial > 1:
+        params["workers_per_trial"] = spec.resources.workers_per_trial
     return params

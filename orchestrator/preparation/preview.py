@@ -23,6 +23,7 @@ from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.possible import possible_epochs
 from orchestrator.training.engine import Capacity, PackingEngine
+from orchestrator.training.process.computing import Computing, computing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +56,8 @@ class SweepPlan:
         engine: the name of the engine.
         why: the reason for the engine and the number of trials, if they were measured or tried.
         deepspeed: DeepSpeed's configuration in a few words; None without DeepSpeed.
+        workers: processes of each trial.
+        computing: number format, attention and gradient checkpointing, with reasons; None for a function.
         answers: the answers to be written, with their share of the time, in words; None: the task writes none.
         tokens: which rows are encoded already on this machine, in words; None: a function.
         alone: the trials of the solo engine in a packed sweep, and why, one sentence each.
@@ -87,6 +90,8 @@ class SweepPlan:
     learning_curve: str | None = None
     why: str = ""
     deepspeed: str | None = None
+    workers: int = 1
+    computing: Computing | None = None
     answers: str | None = None
     tokens: str | None = None
     alone: tuple[str, ...] = ()
@@ -141,6 +146,8 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         prior=prepared.prior,
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
+        workers=engine_plan.workers,
+        computing=None if prepared.objective is None else computing(engine_plan),
         answers=None if prepared.objective is None else _answers(prepared),
         tokens=prepared.tokens,
         alone=capacity.alone,

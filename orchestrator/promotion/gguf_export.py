@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FILE = "adapter.gguf"
 ARCHITECTURES: Mapping[str, str] = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 """llama.cpp's name of an architecture by transformers' ``model_type``."""
-_PERMUTED = ("llama",)
+PERMUTED = ("llama",)
 """llama.cpp's architectures with reordered rows of the query and key weights; its rotary embedding pairs neighbours."""
 _PREFIX = "base_model.model."
 
@@ -111,7 +111,7 @@ def write_gguf(folder: Path, base: "PretrainedConfig") -> Path:
         rest = layer.scale / (alpha / layer.a.shape[0])
         if not math.isclose(rest, 1.0, rel_tol=1e-9):
             b = b * rest
-        if architecture in _PERMUTED and name.endswith((".q_proj", ".k_proj")):
+        if architecture in PERMUTED and name.endswith((".q_proj", ".k_proj")):
             heads = base.num_attention_heads if name.endswith(".q_proj") else base.num_key_value_heads
             b = interleaved(b, heads)
         writer.add_tensor(f"{tensor}.lora_a", layer.a)

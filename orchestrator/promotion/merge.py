@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import ModelError, UserError
 from orchestrator.core.methods import FULL, METHODS
+from orchestrator.core.quantisation import format_of
 from orchestrator.evaluation.measure import forward
 from orchestrator.promotion.export import new_folder
 from orchestrator.tracking.adapters import AdapterCard
@@ -40,8 +41,8 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
     """
     if card.quantisation is not None:
         raise UserError(
-            "--merge: the base model was in 4 bits, and merged weights would be rounded to 4 bits; "
-            "export without --merge"
+            f"--merge: the base model was in {format_of(card.quantisation).bits} bits, and merged weights would be "
+            "rounded to them; export without --merge"
         )
     method = _method(adapter)
     if method is not None and not METHODS[method].merges:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import mlflow_key
+from orchestrator.core.quantisation import format_of
 from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.promotion.candidates import Candidate
@@ -116,7 +117,7 @@ def _log(sweep: SweepRecord, candidate: Candidate, location: Location) -> str:
 def _tags(card: AdapterCard, results: tuple[GateResult, ...]) -> dict[str, str]:
     tags = {"sweep": card.sweep, "trial": str(card.trial), "base": str(card.base), "objective": card.objective}
     if card.quantisation is not None:
-        tags["quantisation"] = str(card.quantisation["bnb_4bit_quant_type"])
+        tags["quantisation"] = format_of(card.quantisation).value
     tags |= {mlflow_key(name): format_value(value) for name, value in card.metrics.items()}
     return tags | {mlflow_key(f"gate/{item.gate}"): _word(item) for item in results}
 

@@ -11,7 +11,7 @@ from orchestrator.core.data import Source
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 from orchestrator.core.problem import Problem
-from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.core.quantisation import format_of, require_package
 from orchestrator.objective.protocol import Head
 from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
@@ -116,7 +116,7 @@ class Predictor:
                 "sweep. Run a new sweep, or leave out --calibrated"
             )
         if card.quantisation is not None:
-            require_package(Quantisation(card.quantisation["bnb_4bit_quant_type"]))
+            require_package(format_of(card.quantisation))
         base = resolve(card.base)
         if Path(base).is_dir():
             check_model_folder(Path(base))

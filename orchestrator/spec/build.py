@@ -3,8 +3,10 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.deepspeed import Config
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan, split_reference
@@ -34,14 +36,16 @@ from orchestrator.spec.folds import FoldsSection
 from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.generation import read_generation
 from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
+from orchestrator.spec.kernels import check_kernels
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.preference import check_preference
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile, Training
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.workers import check_workers
 
 _TRAIN_EVAL = 500
 GENERAL_TEXTS = ("bbc-news", "movie-reviews-imdb", "vader-nyt")
@@ -75,17 +79,17 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     Raises:
         SpecError: all problems of the file, including the draft's.
     """
-    file, problems, names, search = draft.file, draft.problems, draft.parameters, draft.file.search
+    file, problems, names = draft.file, draft.problems, draft.parameters
     sources = SourceReader(draft.path.parent, packaged, problems)
     function = read_function(file, sources, problems)
     objective, facts = _objective(file.objective, function, sources, objective_facts, problems)
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     fixed, space, points = _parameters(file, names, problems)
-    metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
+    metric = read_goal(file, checks.read_metric(file.search, facts, problems), facts, problems) if facts else None
     sampler, stopping, generation = _policies(file, metric, facts, space, problems)
     check_preference(facts if function is None else None, fixed, space, (metric, stopping), problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
-    confirm, deepspeed = checks.read_confirm(file, problems), read_deepspeed(file.training.deepspeed, sources, problems)
+    confirm, deepspeed = checks.read_confirm(file, problems), _deepspeed(file, fixed, space, sources, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
     warnings = (*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems))
@@ -100,8 +104,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         model=model,
         quantisation=file.quantisation,
         data=data,
-        precision=file.training.precision,
-        device=file.training.device,
+        **_computing(file.training),
         deepspeed=deepspeed,
         function=function,
         fixed=fixed,
@@ -109,13 +112,13 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         metric=metric,
         sampler=sampler,
         start_points=points,
-        prior=search.prior if function is None else PriorName.NONE,
+        prior=file.search.prior if function is None else PriorName.NONE,
         stopping=stopping,
         budget=_budget(file),
         generation=generation,
         confirm=confirm,
         learning_curve=file.learning_curve,
-        prefer=tuple(search.prefer),
+        prefer=tuple(file.search.prefer),
         resources=_resources(file, confirm, is_function=function is not None),
         tracking=Tracking(**file.tracking.model_dump()),
         gates=file.gates.bounds(),
@@ -124,6 +127,22 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         text=redact(text),
         warnings=warnings,
     )
+
+
+def _computing(training: Training) -> dict[str, Any]:
+    """Return the fields of the sweep about its computation."""
+    names = ("precision", "attention", "device")
+    return {name: getattr(training, name) for name in names} | {"checkpointing": training.gradient_checkpointing}
+
+
+def _deepspeed(
+    file: SweepFile, fixed: Mapping[str, ParamValue], space: Space, sources: SourceReader, problems: Problems
+) -> Config | None:
+    """Return DeepSpeed's configuration; check that it and the workers fit the trials."""
+    config = read_deepspeed(file.training.deepspeed, sources, problems)
+    check_workers(file, config, fixed, space, problems)
+    check_kernels(file, problems)
+    return config
 
 
 def _parameters(
@@ -323,4 +342,5 @@ def _resources(file: SweepFile, confirm: Confirmation | Confirm, *, is_function:
         measured=engine is EngineName.PACKED and resources.parallel_trials is None,
         cpus_per_trial=cpus,
         gpus_per_trial=resources.gpus_per_trial,
+        workers_per_trial=resources.workers_per_trial,
     )

@@ -11,7 +11,7 @@ from orchestrator.core.space import Parameter, ParamValue, Space
 def covering(
     space: Space, fixed: Mapping[str, ParamValue], names: Collection[str]
 ) -> tuple[dict[str, ParamValue], ...]:
-    """Return trials with a value for each of ``names``; every possible pair of values occurs in at least one trial.
+    """Return trials with a value for each of ``names``; every value and every possible pair of values occurs in one.
 
     All combinations would be too many to try. An inactive setting takes its fixed value, else its default. For
     dropout the smallest and the largest value are used; for the rank the smallest, the largest, one odd and one even
@@ -27,7 +27,8 @@ def covering(
     used: Counter[tuple[str, ParamValue]] = Counter()
     trials: list[dict[str, ParamValue]] = []
     otherwise = {name: fixed.get(name, RULES[name].default) for name in names}
-    for pair in combinations(searched, 2) if len(searched) > 1 else [tuple(searched)]:
+    # A value may be part of no possible pair: all other parameters may be conditioned on another value.
+    for pair in [*combinations(searched, 2), *((name,) for name in searched)] or [()]:
         for pair_values in product(*(values[name] for name in pair)):
             needed = dict(zip(pair, pair_values, strict=True))
             if any(needed.items() <= trial.items() for trial in trials):

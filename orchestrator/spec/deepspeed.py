@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from orchestrator.core.deepspeed import NAMED, OFFLOAD, STAGES, ZERO, Config, missing_package
+from orchestrator.core.deepspeed import NAMED, OFFLOAD, PARAMETERS, STAGES, WEIGHTS, ZERO, Config, missing_package
 from orchestrator.spec.document import MAX_BYTES
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.sources import SourceReader
@@ -105,7 +105,8 @@ def _without_auto(part: Mapping[str, Any]) -> dict[str, Any]:
 def _errors_of(config: Config) -> _Errors:
     for key, value in config.items():
         if key == ZERO:
-            yield from _errors_in((ZERO,), value, {"stage": _stage, **_ZERO_RULES})
+            yield from _errors_in((ZERO,), value, {"stage": _stage, **_ZERO_RULES, **_WEIGHT_RULES})
+            yield from _misplaced(value)
         elif key in _OWNED and set(_leaves(value)) - {_AUTO}:
             rule = f"is set by {_OWNED[key]} of the sweep file; remove it or write {_AUTO}"
             yield (key,), f"{rule}, got {yaml_text(value)}"
@@ -129,8 +130,15 @@ def _errors_in(path: KeyPath, part: object, rules: "Mapping[str, _Rule]") -> _Er
             yield from rules[key]((*path, key), value)
 
 
+def _misplaced(zero: object) -> _Errors:
+    """Yield the keys that need stage 3 in another stage."""
+    if isinstance(zero, Mapping) and zero.get("stage") in STAGES and zero["stage"] != WEIGHTS:
+        for key in zero:
+            if key in _WEIGHT_RULES:
+                yield (ZERO, key), f"applies only to stage {WEIGHTS}; the stage is {zero['stage']}"
+
+
 def _stage(path: KeyPath, value: object) -> _Errors:
-    # Stage 3 partitions the weights; evaluation and export here need whole weights.
     if type(value) is not int or value not in STAGES:
         yield path, f"{_STAGES} is needed, got {yaml_text(value)}"
 
@@ -156,6 +164,12 @@ def _even_size(path: KeyPath, value: object) -> _Errors:
     yield from errors
 
 
+def _count(path: KeyPath, value: object) -> _Errors:
+    """Check a number of elements that may be 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or value % 1 or not 0 <= value <= _MAX_ELEMENTS:
+        yield path, f"a whole number from 0 to {_MAX_ELEMENTS:,} is needed, got {yaml_text(value)}"
+
+
 def _device(path: KeyPath, value: object) -> _Errors:
     if value not in ("none", "cpu"):
         yield path, f"none or cpu is needed, got {yaml_text(value)}"
@@ -168,7 +182,7 @@ def _offload(path: KeyPath, value: object) -> _Errors:
 
 
 _Rule: TypeAlias = Callable[[KeyPath, object], _Errors]
-_STAGES = " or ".join(map(str, STAGES))
+_STAGES = "1, 2 or 3"
 _ZERO_RULES: Mapping[str, _Rule] = {
     "allgather_bucket_size": _even_size,
     "allgather_partitions": _switch,
@@ -180,6 +194,18 @@ _ZERO_RULES: Mapping[str, _Rule] = {
     "reduce_scatter": _switch,
     "round_robin_gradients": _switch,
 }
+
+
+_WEIGHT_RULES: Mapping[str, _Rule] = {
+    PARAMETERS: _offload,
+    "stage3_gather_16bit_weights_on_model_save": _switch,
+    "stage3_max_live_parameters": _count,
+    "stage3_max_reuse_distance": _count,
+    "stage3_param_persistence_threshold": _count,
+    "stage3_prefetch_bucket_size": _count,
+    "sub_group_size": _size,
+}
+"""Keys of stage 3."""
 
 
 def _leaves(value: object) -> Iterator[str]:

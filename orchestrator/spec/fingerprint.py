@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.function import FunctionPlan
 from orchestrator.core.goal import names_of
+from orchestrator.core.plan import Attention
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, Parameter, Space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -19,6 +20,7 @@ _OPTIONAL = frozenset({"labels", "classes", "chat_template", "packing", "prompt"
 _SECTIONS = {
     "epochs": "training.epochs",
     "precision": "training.precision",
+    "attention": "training.attention",
     "method": "adapter.method",
     "deepspeed": "training.deepspeed",
     "space": "search.space",
@@ -80,6 +82,8 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
         facts["quantisation"] = spec.quantisation
     if spec.deepspeed is not None:
         facts["deepspeed"] = spec.deepspeed
+    if spec.attention is not Attention.AUTO:
+        facts["attention"] = spec.attention
     plain: dict[str, Any] = json.loads(json.dumps(facts))
     return plain
 

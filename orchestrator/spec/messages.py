@@ -36,7 +36,7 @@ _FORMS: dict[KeyPath, str] = {
     ("data", "labels"): "a mapping of values in the data to class names is needed",
     ("data", "shift"): "a mapping of names to sources is needed",
     ("search", "space"): "a mapping of settings to their ranges is needed",
-    ("training", "deepspeed"): "zero1, zero2, the path of a .json file or a mapping is needed",
+    ("training", "deepspeed"): "zero1, zero2, zero3, the path of a .json file or a mapping is needed",
 }
 
 

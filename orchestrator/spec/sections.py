@@ -6,10 +6,10 @@ without a real default.
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag
 
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName, Precision
+from orchestrator.core.plan import Attention, EngineName, Precision
 from orchestrator.core.policy import PREFER, Confirm, Preferred, PriorName, SamplerName, StoppingName, Until
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
@@ -52,6 +52,13 @@ def _share(value: float) -> float:
     """Check a GPU share; Ray counts in ten-thousandths and would round a smaller share to 0."""
     if 0 < value < 1e-4:
         raise rule_error("0 or a value >= 0.0001 is needed")
+    return value
+
+
+def _precision(value: object) -> object:
+    """Refuse float16 by name; other values are left to the field."""
+    if isinstance(value, str) and value in {"float16", "fp16", "half"}:
+        raise rule_error("gradients underflow in float16, and no engine scales the loss: auto or bfloat16 is needed")
     return value
 
 
@@ -131,13 +138,24 @@ class Adapter(Section):
 class Training(Section):
     """The device, the number format and the fixed training settings."""
 
-    precision: Annotated[Precision, Field(strict=False)] = Field(
+    precision: Annotated[Precision, Field(strict=False), BeforeValidator(_precision)] = Field(
         default=Precision.AUTO, description="number format of the base model"
     )
+    attention: Annotated[Attention, Field(strict=False)] = Field(
+        default=Attention.AUTO,
+        description="attention of the solo engine: eager, sdpa or flash_attention_2; auto: the fastest on the device",
+    )
+    gradient_checkpointing: bool | None = Field(
+        default=None,
+        description="compute activations again in the backward, in the solo engine; if absent, for large base models "
+        "on a GPU",
+    )
+    compile: bool = Field(default=False, description="torch.compile; not possible, because shapes change")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="device for training")
     deepspeed: DeepSpeedEntry | None = Field(
         default=None,
-        description="train with DeepSpeed in the solo engine: zero1, zero2, a .json file or a mapping with its content",
+        description="train with DeepSpeed in the solo engine: zero1, zero2, zero3, a .json file or a mapping with its "
+        "content",
     )
 
 
@@ -299,6 +317,11 @@ class ResourcesSection(Section):
     gpus_per_trial: Annotated[float, AfterValidator(_share)] = Field(
         default=0.0, ge=0, le=1024, description="GPUs of a trial; fractions share a GPU, a pack uses a whole one"
     )
+    workers_per_trial: Threads = Field(
+        default=1,
+        description="processes of a trial in the solo engine; they divide its micro-batches, CPU threads, GPUs and "
+        "memory, by FSDP2, or by ZeRO with training.deepspeed",
+    )
 
 
 class TrackingSection(Section):
@@ -332,7 +355,8 @@ class SweepFile(Section):
     )
     quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
         default=None,
-        description="nf4: frozen linear layers in 4 bits (QLoRA), with bitsandbytes; not quantised if absent",
+        description="frozen linear layers in 4 bits (QLoRA: nf4 or fp4; nf4_single or fp4_single without double "
+        "quantisation) or in 8 bits (int8), with bitsandbytes; not quantised if absent",
     )
     data: Data = Field(default=Data(), description="the rows")
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")

@@ -10,7 +10,7 @@ from orchestrator.core.function import FunctionPlan
 from orchestrator.core.gates import Gates
 from orchestrator.core.generation import GenerationRequest
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import Precision
+from orchestrator.core.plan import Attention, Precision
 from orchestrator.core.policy import (
     PREFER,
     Budget,
@@ -37,6 +37,7 @@ class SweepSpec:
         description: the purpose of the sweep.
         objective: the objective's name, or the absolute path of its ``.py`` file.
         model: the base model; by default the objective's.
+        attention, checkpointing: see ``EnginePlan``.
         quantisation: storage of the frozen linear layers; None: as given by ``precision``.
         data: the rows; by default from the objective's source.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -78,6 +79,8 @@ class SweepSpec:
     text: str
     gates: Gates = field(default_factory=Gates)
     generation: GenerationRequest = field(default_factory=GenerationRequest)
+    attention: Attention = Attention.AUTO
+    checkpointing: bool | None = None
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
     function: FunctionPlan | None = None

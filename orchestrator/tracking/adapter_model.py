@@ -10,9 +10,9 @@ The path of the base model is in ``loratory.json``; the caller can give another 
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import mlflow
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
@@ -128,7 +128,7 @@ class AdapterRunner:
         with torch.inference_mode():
             alone = self.one_by_one or self._ends_within([*texts, *(pairs or [])])
             size = 1 if alone else batch_size
-            seconds = [None] * len(texts) if pairs is None else [*_batches(pairs, size)]
+            seconds = [None] * len(texts) if pairs is None else _batches(pairs, size)
             for batch, others in zip(_batches(texts, size), seconds, strict=False):
                 encoded = self.tokenizer(
                     list(batch),
@@ -301,6 +301,7 @@ def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu"
     others are loaded on the CPU. Raises MlflowException if the folder does not exist.
     """
     import transformers
+    from torch.nn.functional import linear
 
     options: dict[str, Any] = {"revision": card["base"]["revision"]}
     if card["labels"]:
@@ -321,8 +322,9 @@ def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu"
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-    loaded: PreTrainedModel = model
-    return loaded
+        if type(module).__name__ == "Linear8bitLt":  # its own forward rounds the inputs to 8 bits too
+            module.forward = lambda x, at=module: linear(x, at.weight.data * (at.weight.SCB / 127)[:, None], at.bias)
+    return cast("PreTrainedModel", model)
 
 
 def with_temperature(probabilities: Sequence[float], temperature: float) -> list[float]:
@@ -365,11 +367,10 @@ def frame_column(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":
     """Return the text column."""
     import pandas as pd
 
-    series = frame[name]
-    cells = series.tolist()
+    cells = frame[name].tolist()
     if len(cells) == 1 and isinstance(cells[0], list):  # MLflow makes one row of {"text": ["a", "b"]}
         return pd.Series(cells[0], dtype=object)
-    return series
+    return frame[name]
 
 
 def cell_texts(series: "pd.Series[Any]") -> list[str]:
@@ -392,9 +393,8 @@ def _refusal(message: str) -> Exception:
     return error
 
 
-def _batches(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for start in range(0, len(texts), size):
-        yield texts[start : start + size]
+def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [texts[start : start + size] for start in range(0, len(texts), size)]
 
 
 mlflow.models.set_model(AdapterModel())

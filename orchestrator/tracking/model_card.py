@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
 from orchestrator.core.problem import Problem
+from orchestrator.core.quantisation import Quantisation, format_of
 from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
 from orchestrator.tracking.entity_card import ENTITIES, entity_limits, entity_task, types_of
 from orchestrator.tracking.writer_card import input_limit, writer_code, writer_task
@@ -59,6 +60,10 @@ WRITERS = {
 PACKAGED = """\
 base = {path}  # the folder in training; elsewhere from the hub
 base = base if Path(base).is_dir() else {hub}"""
+
+_ROUNDED_INPUTS = """\
+bitsandbytes rounds the inputs of 8-bit layers too, which the measurements did not: expect slightly other outputs.
+"""
 
 QUANTISED = """\
 quantisation = BitsAndBytesConfig(
@@ -284,10 +289,12 @@ def _keywords(arguments: Mapping[str, Any]) -> str:
 def _quantisation(card: "AdapterCard") -> str:
     if card.quantisation is None:
         return ""
+    quantisation = format_of(card.quantisation)
     return (
-        "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below.\n"
+        f"The base was frozen in {quantisation.words}, in training and in every measurement below.\n"
         "Load it the same way, with bitsandbytes installed: on the plain base the results differ. The\n"
-        "configuration below quantises only the numbered layers: heads and poolers are not in 4 bits.\n"
+        "configuration below quantises only the numbered layers: heads and poolers keep their format.\n"
+        f"{_ROUNDED_INPUTS if quantisation is Quantisation.INT8 else ''}"
     )
 
 

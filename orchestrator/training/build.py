@@ -5,14 +5,16 @@ import importlib
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.objective.protocol import Splits
 from orchestrator.training.engine import Engine
+from orchestrator.training.solo.workers import Launch
 
 
-def build_engine(plan: EnginePlan, splits: Splits | None = None) -> Engine:
+def build_engine(plan: EnginePlan, splits: Splits | None = None, *, launch: Launch | None = None) -> Engine:
     """Return the plan's engine.
 
     Args:
         plan: the engine's plan.
         splits: the rows; None: the plan's objective reads them.
+        launch: starts the workers of a trial with several processes.
 
     Raises:
         AssetError: the model or the data is missing.
@@ -38,6 +40,6 @@ def build_engine(plan: EnginePlan, splits: Splits | None = None) -> Engine:
     else:
         from orchestrator.training.solo.engine import SoloEngine
 
-        engine = SoloEngine(context)
+        engine = SoloEngine(context, launch)
     freeze_gc()
     return engine

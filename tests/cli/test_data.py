@@ -49,6 +49,20 @@ def test_data_reads_a_file_without_a_sweep(invoke: Invoke, tmp_path: Path) -> No
     assert set(document["data_summary"]["label_counts"]["train"]) == {"0", "1"}
 
 
+def test_validate_refuses_too_short_max_length(invoke: Invoke, tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    rows = [
+        {"question": "how was it", "context": f"the film {number} was good", "answers": [{"text": "good"}]}
+        for number in range(140)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ("--set", "objective=extractive_qa", "--set", "data.source=./rows.jsonl")
+    done = invoke("validate", str(file), "--data", *given)
+    assert done.exit_code == 2
+    assert "data.max_length: at least 32 tokens are needed for question and context, got 16" in done.stderr
+    assert invoke("validate", str(file), "--data", *given, "--set", "data.max_length=32").exit_code == 0
+
+
 def test_password_of_a_database_is_not_shown(command: Run) -> None:
     shown = command("data", "postgresql://ann:s3cret-word@db.example.org/shop?query=SELECT 1", check=2)
     assert "an address without a password is needed" in shown.stderr

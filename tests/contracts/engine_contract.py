@@ -251,8 +251,10 @@ class MethodContract:
             run.close()
             adapter = tmp_path / "sweep" / (report.checkpoint or "") / "adapter"
             plain = plain_peft.measure(adapter, model, rows, self.objective.head.value, quantisation)
-            assert plain["loss"] == pytest.approx(report.metrics["val/loss"], abs=1e-5)
-            if self.objective.head is Head.SEQUENCE_CLASSIFICATION:
+            # In 8 bits bitsandbytes rounds the inputs of layers too.
+            rounds = self.quantisation is Quantisation.INT8
+            assert plain["loss"] == pytest.approx(report.metrics["val/loss"], abs=0.02 if rounds else 1e-5)
+            if not rounds and self.objective.head is Head.SEQUENCE_CLASSIFICATION:
                 assert plain["accuracy"] == report.metrics["val/accuracy"]
 
     def test_target_modules_may_be_named(self, build: Callable[..., Engine], tmp_path: Path) -> None:

@@ -135,10 +135,13 @@ def test_language_model_generates_text(head: str, tmp_path: Path, local_store: L
 
 
 @needs.bitsandbytes
-def test_quantised_base_is_loaded_by_readme_too(tmp_path: Path, local_store: Location) -> None:
+@pytest.mark.parametrize("quantisation", [Quantisation.NF4, Quantisation.INT8])
+def test_quantised_base_is_loaded_by_readme_too(
+    quantisation: Quantisation, tmp_path: Path, local_store: Location
+) -> None:
     base = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "base", width=64)))
     torch.manual_seed(0)
-    loaded = load_base(base, TinyClassification(), "cpu", quantisation=Quantisation.NF4)
+    loaded = load_base(base, TinyClassification(), "cpu", quantisation=quantisation)
     adapted = adapt(loaded, TrialSettings(rank=4, init="gaussian"), Head.SEQUENCE_CLASSIFICATION)
     for name, weight in adapted.model.named_parameters():
         if "lora_B" in name or "classifier" in name:
@@ -159,13 +162,13 @@ def test_quantised_base_is_loaded_by_readme_too(tmp_path: Path, local_store: Loc
         trial=0,
         samples=8,
         measured_at=0.0,
-        quantisation=loading_arguments(Quantisation.NF4),
+        quantisation=loading_arguments(quantisation),
     )
     folder = stage_adapter(tmp_path / "adapter", card, tmp_path / "staged")
     found = [answer.probabilities["good"] for answer in Predictor.load(str(folder), local_store).predict(TEXTS)]
     assert found == pytest.approx(expected, abs=1e-5)
     readme = (folder / "README.md").read_text()
-    assert "frozen in 4 bits (NF4, double quantisation)" in readme
+    assert f"frozen in {quantisation.words}" in readme
     scope: dict[str, Any] = {}
     exec(readme.partition("```python\n")[2].partition("```")[0].replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)
     with torch.inference_mode():

@@ -42,6 +42,12 @@ def test_every_possible_pair_is_covered() -> None:
     assert all(set(trial) == {*NAMES} for trial in trials)
 
 
+def test_value_without_a_possible_pair_is_covered() -> None:
+    """Only ``lora`` has a pair with ``dora``."""
+    space = Space(parameters=(choices("method", "lora", "oft", "ia3"), choices("dora", False, True, method=("lora",))))
+    assert {trial["method"] for trial in covering(space, {}, NAMES)} == {"lora", "oft", "ia3"}
+
+
 def test_large_space_needs_few_trials() -> None:
     wide = Space(parameters=tuple(choices(name, *range(1, 1000)) for name in ("rank", "dropout")))
     assert len(covering(wide, {}, NAMES)) <= 8

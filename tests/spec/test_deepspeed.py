@@ -65,18 +65,20 @@ def test_resume_refuses_other_deepspeed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "place", "rule"),
     [
-        ({}, "", "zero_optimization with a stage is needed: 1 or 2"),
+        ({}, "", "zero_optimization with a stage is needed: 1, 2 or 3"),
         ({"zero_optimization": 2}, ".zero_optimization", "a mapping is needed, got 2"),
-        ({"zero_optimization": {}}, "", "zero_optimization with a stage is needed: 1 or 2"),
-        ({"zero_optimization": {"stage": 3}}, ".zero_optimization.stage", "1 or 2 is needed, got 3"),
-        ({"zero_optimization": {"stage": True}}, ".zero_optimization.stage", "1 or 2 is needed, got true"),
-        ({"zero_optimization": {"stage": "auto"}}, ".zero_optimization.stage", "1 or 2 is needed, got 'auto'"),
+        ({"zero_optimization": {}}, "", "zero_optimization with a stage is needed: 1, 2 or 3"),
+        ({"zero_optimization": {"stage": 4}}, ".zero_optimization.stage", "1, 2 or 3 is needed, got 4"),
+        ({"zero_optimization": {"stage": True}}, ".zero_optimization.stage", "1, 2 or 3 is needed, got true"),
+        ({"zero_optimization": {"stage": "auto"}}, ".zero_optimization.stage", "1, 2 or 3 is needed, got 'auto'"),
         ({"zero_optimization": {"stage": 2, "overlap_comm": 1}}, ".zero_optimization.overlap_comm", "true or false is needed, got 1"),
         ({"zero_optimization": {"stage": 2, "reduce_bucket_size": 0}}, ".zero_optimization.reduce_bucket_size", "a whole number >= 2 is needed, got 0"),
         ({"zero_optimization": {"stage": 2, "reduce_bucket_size": 9.5}}, ".zero_optimization.reduce_bucket_size", "a whole number >= 2 is needed, got 9.5"),
         ({"zero_optimization": {"stage": 2, "allgather_bucket_size": 9}}, ".zero_optimization.allgather_bucket_size", "an even number is needed, got 9"),
         ({"zero_optimization": {"stage": 2, "reduce_buckets": 9}}, ".zero_optimization.reduce_buckets", "unknown key; did you mean reduce_bucket_size?"),
-        ({"zero_optimization": {"stage": 2, "zenflow": {}}}, ".zero_optimization.zenflow", "unknown key; known here: stage, allgather_bucket_size, allgather_partitions, contiguous_gradients, ignore_unused_parameters, offload_optimizer, overlap_comm, reduce_bucket_size, reduce_scatter, round_robin_gradients"),
+        ({"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}, ".zero_optimization.offload_param", "applies only to stage 3; the stage is 2"),
+        ({"zero_optimization": {"stage": 3, "stage3_prefetch_bucket_size": -1}}, ".zero_optimization.stage3_prefetch_bucket_size", "a whole number from 0 to 1,000,000,000,000 is needed, got -1"),
+        ({"zero_optimization": {"stage": 2, "zenflow": {}}}, ".zero_optimization.zenflow", "unknown key; known here: stage, allgather_bucket_size, allgather_partitions, contiguous_gradients, ignore_unused_parameters, offload_optimizer, overlap_comm, reduce_bucket_size, reduce_scatter, round_robin_gradients, offload_param, stage3_gather_16bit_weights_on_model_save, stage3_max_live_parameters, stage3_max_reuse_distance, stage3_param_persistence_threshold, stage3_prefetch_bucket_size, sub_group_size"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": "cpu"}}, ".zero_optimization.offload_optimizer", "a mapping is needed, got 'cpu'"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": {}}}, ".zero_optimization.offload_optimizer", "device is needed: none or cpu"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme"}}}, ".zero_optimization.offload_optimizer.device", "none or cpu is needed, got 'nvme'"),
@@ -97,15 +99,15 @@ def test_unsupported_configuration_is_refused(path: Path, config: dict[str, Any]
 
 
 def test_the_line_of_a_key_is_named(path: Path) -> None:
-    path.write_text("training:\n  deepspeed:\n    zero_optimization:\n      stage: 3\n" + SMALL)
-    rule = "training.deepspeed.zero_optimization.stage: 1 or 2 is needed, got 3"
+    path.write_text("training:\n  deepspeed:\n    zero_optimization:\n      stage: 4\n" + SMALL)
+    rule = "training.deepspeed.zero_optimization.stage: 1, 2 or 3 is needed, got 4"
     assert message(path) == f"small.yaml:4:14 {rule}"
 
 
 @pytest.mark.parametrize(
     ("written", "content", "rule"),
     [
-        ("zero3", None, "zero1, zero2 or the path of a .json file is needed, got 'zero3'"),
+        ("zero4", None, "zero1, zero2, zero3 or the path of a .json file is needed, got 'zero4'"),
         ("ds.json", None, "no such file, got 'ds.json'"),
         ("ds.json", "{", "is not valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1), got 'ds.json'"),
         ("ds.json", "[]", "a mapping is needed, got [], in ds.json"),

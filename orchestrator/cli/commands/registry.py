@@ -173,18 +173,21 @@ def export(
     plain_scaling: Annotated[
         bool, typer.Option("--plain-scaling", help="Write rsLoRA's alpha for programs dividing it by the rank.")
     ] = False,
-    gguf: Annotated[bool, typer.Option("--gguf", help="Add the adapter as a GGUF file for llama.cpp.")] = False,
+    gguf: Annotated[
+        bool, typer.Option("--gguf", help="Add the adapter as a GGUF file for llama.cpp; with --merge the model.")
+    ] = False,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
-    """Write a version as a plain PEFT folder, or with --merge as a folder for plain transformers.
+    """Write a version as a plain PEFT folder, with --merge for plain transformers, with --gguf for llama.cpp.
 
-    A model of full fine-tuning is always written for plain transformers.
+    A model of full fine-tuning is always merged.
     """
     from orchestrator.assets.models import resolve_model
     from orchestrator.promotion.export import export_folder
     from orchestrator.promotion.gguf_export import export_gguf
+    from orchestrator.promotion.gguf_model import export_merged_gguf
     from orchestrator.promotion.merge import export_merged
     from orchestrator.tracking.adapters import read_card
     from orchestrator.tracking.lineage import gate_lines
@@ -192,8 +195,6 @@ def export(
 
     if merge and plain_scaling:
         raise UserError("--merge and --plain-scaling exclude each other: a merged model has no scaling")
-    if merge and gguf:
-        raise UserError("--merge and --gguf exclude each other: the GGUF file holds the adapter alone")
     screen = Screen(as_json=as_json)
     location = existing_registry(tracking_uri, registry_uri)
     with screen.quiet(logs_folder() / "export.log"), registry_errors(location):
@@ -208,8 +209,10 @@ def export(
             raise UserError(f"{option}: {version.reference} was trained by a function, so there is no {missing}")
         card = card if card.is_function else replace(card, base_path=resolve_model(card.base))
         gates = gate_lines(version)
-        merge = merge or (card.method == FULL and not gguf)  # a whole model needs no base and no peft
-        if merge:
+        merge = merge or card.method == FULL  # a whole model needs no base and no peft
+        if merge and gguf:
+            export_merged_gguf(adapter, card, folder, gates)
+        elif merge:
             export_merged(adapter, card, folder, gates)
         elif gguf:
             export_gguf(adapter, card, folder, plain_scaling=plain_scaling, gates=gates)

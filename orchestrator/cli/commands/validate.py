@@ -68,14 +68,21 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     Truncated rows are counted only if the model is already on this machine. Nothing is downloaded.
 
     Raises:
-        LoratoryError: the data is missing or breaks a rule.
+        LoratoryError: the data is missing or breaks a rule, or ``data.max_length`` is too short for the task.
     """
     from rich.table import Table
     from rich.text import Text
 
     from orchestrator.assets.models import is_on_this_machine
     from orchestrator.objective.loading import load_objective, with_classes
-    from orchestrator.preparation.rows import counted, row_counts, with_language_warning, with_near_copies
+    from orchestrator.objective.truncation import tokenizer_of
+    from orchestrator.preparation.rows import (
+        counted,
+        row_counts,
+        shortest_max_length,
+        with_language_warning,
+        with_near_copies,
+    )
     from orchestrator.report.data_text import data_lines
 
     objective = load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt)
@@ -83,6 +90,9 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     objective = with_classes(objective, splits.summary.classes)
     is_local = is_on_this_machine(spec.model)
     summary = counted(spec, objective, splits).summary if is_local else splits.summary
+    if is_local:  # an objective refuses a max_length that is too short for its rows
+        tokenizer = tokenizer_of(spec.model, objective.head)
+        objective.encode(splits.train.select(range(1)), tokenizer, shortest_max_length(spec))
     rows = row_counts(splits)
     table = Table.grid(padding=(0, 3))
     for name, line in data_lines(rows, summary):

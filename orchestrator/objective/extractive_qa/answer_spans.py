@@ -99,7 +99,9 @@ def windows(
     if not tokenizer.is_fast:
         raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer: it knows no characters of its tokens")
     if max_length < SHORTEST:
-        raise ValueError(f"max_length: at least {SHORTEST} tokens are needed for a question and its context")
+        raise ValueError(
+            f"data.max_length: at least {SHORTEST} tokens are needed for question and context, got {max_length}"
+        )
     if not questions:
         return []
     encoded = tokenizer(

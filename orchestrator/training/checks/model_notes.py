@@ -11,6 +11,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.base_size import in_numbered_layer, planned_bytes
 from orchestrator.training.model.structure import copied
 
 if TYPE_CHECKING:
@@ -26,17 +27,22 @@ _EXPERTS = re.compile(r"(^|\.)experts(\.|$)")
 
 
 def model_notes(
-    base: Base, head: Head, trials: Sequence[Mapping[str, ParamValue]], quantisation: Quantisation | None
+    base: Base,
+    head: Head,
+    trials: Sequence[Mapping[str, ParamValue]],
+    quantisation: Quantisation | None,
+    float_bytes: int = 4,
 ) -> tuple[str, ...]:
-    """Return sentences about experts without adapters, weights outside of 4 bits, full fine-tuning, idle ranks.
+    """Return sentences about experts without adapters, quantised weights, full fine-tuning, and ranks without effect.
 
     Args:
         base: on torch's ``meta`` device; see ``load_structure``.
         head: head of the model.
         trials: adapter settings of the search space, all accepted by peft.
         quantisation: number format of the frozen linear layers.
+        float_bytes: bytes of each weight without quantisation.
     """
-    notes = [] if quantisation is None else [_quantised_note(base.model, quantisation)]
+    notes = [] if quantisation is None else _quantised_notes(base.model, quantisation, float_bytes)
     notes += [_full_note(base.model)] if any(trial["method"] == FULL for trial in trials) else []
     experts = _experts(base.model)
     lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
@@ -111,15 +117,18 @@ def _patterns(names: Sequence[str]) -> str:
     return ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
 
 
-def _quantised_note(model: "PreTrainedModel", quantisation: Quantisation) -> str:
-    """Return a sentence on the fraction of weights in numbered layers held in 4 bits: linear layers only."""
+def _quantised_notes(model: "PreTrainedModel", quantisation: Quantisation, float_bytes: int) -> list[str]:
+    """Return a sentence on the quantised fraction of weights in numbered layers, and one on the memory of all weights.
+
+    Only linear layers are quantised.
+    """
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
 
     inside, left = 0, list[tuple[int, str]]()
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if not re.search(r"\.\d+\.", f".{module_name}."):
+            if not in_numbered_layer(module_name):
                 continue
             if name == "weight" and (type(module) is Linear or isinstance(module, Conv1D)):
                 inside += parameter.numel()
@@ -127,9 +136,12 @@ def _quantised_note(model: "PreTrainedModel", quantisation: Quantisation) -> str
                 left.append((parameter.numel(), f"{module_name}.{name}"))
     total = inside + sum(number for number, _ in left)
     fraction = inside / max(1, total)
-    note = f"quantisation {quantisation}: {100 * fraction:.0f} % of the weights in the layers are held in 4 bits"
+    bits = f"{quantisation.bits} bits"
+    note = f"quantisation {quantisation}: {100 * fraction:.0f} % of the weights in the layers are held in {bits}"
     large = [name for number, name in left if number * 100 > total or _EXPERTS.search(name)]
-    return f"{note}; not in 4 bits: {_patterns(large)}" if fraction < 0.9 and large else note
+    planned, plain = (planned_bytes(model, each, float_bytes) / 2**20 for each in (quantisation, None))
+    memory = f"quantisation {quantisation}: the base model takes {planned:,.1f} MiB, without it {plain:,.1f} MiB"
+    return [f"{note}; not in {bits}: {_patterns(large)}" if fraction < 0.9 and large else note, memory]
 
 
 def _full_note(model: "PreTrainedModel") -> str:

@@ -31,7 +31,7 @@ AUTO_CLASSES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Base:
-    """A base model in float32, or with its linear layers in 4 bits.
+    """A base model in float32, or with its linear layers in 4 or 8 bits.
 
     Attributes:
         model: the model with the objective's head.
@@ -52,6 +52,7 @@ def load_base(
     dtype: "torch.dtype | None" = None,
     attention: str | None = None,
     quantisation: Quantisation | None = None,
+    stays_on_cpu: bool = False,
 ) -> Base:
     """Load the base model; weights missing in its files are drawn from torch's global generator.
 
@@ -65,6 +66,7 @@ def load_base(
         attention: transformers' name of an attention implementation; None: the fastest one on the device with the
             results of the model's default.
         quantisation: number format of the frozen linear layers; None: ``dtype``.
+        stays_on_cpu: leave the weights in the CPU's memory, to be divided before they go to the device.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
@@ -92,7 +94,7 @@ def load_base(
     if quantisation is not None:
         quantised.settle(model, dtype)
     reset_rope_per_forward(model)
-    return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
+    return Base(model=model.to("cpu" if stays_on_cpu else device), fresh_modules=fresh, revision=source.revision)
 
 
 def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:

@@ -118,6 +118,10 @@ def _prompt(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "Pef
     """
     if common["task_type"] not in _PROMPTED:
         raise UserError("peft's virtual tokens fit text classifiers and causal language models only")
+    if getattr(base.model.config, "is_encoder_decoder", False):
+        raise UserError(
+            "peft's virtual tokens are embeddings, which a classifier with encoder and decoder does not take"
+        )
     unsaved = [name for name in common["modules_to_save"] or () if name in base.fresh_modules]
     if unsaved:
         raise UserError(

@@ -4,20 +4,22 @@ Trainer's own integration of DeepSpeed is not used. It steps inside the backward
 be divided by its units and checked, and its settings are global to the process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from typing_extensions import override
 
-from orchestrator.core.deepspeed import Config
+from orchestrator.core.deepspeed import Config, partitions_weights
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.training.model.adapters import Adapted
 from orchestrator.training.model.quiet import quiet_libraries
 from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
-from orchestrator.training.solo.zero import SteppedByEngine, join_world, start_engine, stop_engine
+from orchestrator.training.solo.workers import one_thread
+from orchestrator.training.solo.zero import SteppedByEngine, join_world, launched, start_engine, stop_engine
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -75,16 +77,39 @@ class DeepSpeedTrainer(SoloTrainer):
     ) -> torch.Tensor:
         """Run one micro-batch; see ``SoloTrainer.training_step``. Trainer makes the optimizer step afterwards."""
         assert self.engine is not None
-        model.train()
         last = bool(self.accelerator.gradient_state.sync_gradients)
+        self._seed_draws()
+        model.train()
         self.engine.set_gradient_accumulation_boundary(last)
-        # No name may hold the graph: an error below would keep it alive, and with it the engine.
-        loss = self._summed_loss(model, self._prepare_inputs(inputs))[0]
-        self.engine.backward(loss, scale_wrt_gas=False)
-        loss = loss.detach()
-        if last:
-            self._close_update()
+        with self._rank_known():
+            # No name may hold the graph: an error below would keep it alive, and with it the engine.
+            loss = self._summed_loss(model, self._prepare_inputs(inputs))[0]
+            self.engine.backward(loss, scale_wrt_gas=False)
+            loss = loss.detach()
+            if last:
+                self._close_update()
         return loss
+
+    @override
+    def measuring(self) -> AbstractContextManager[None]:
+        return self._measuring_divided() if partitions_weights(self._config) else super().measuring()
+
+    @contextmanager
+    def _measuring_divided(self) -> Iterator[None]:
+        with self._rank_known(), one_thread():
+            yield
+
+    def _rank_known(self) -> AbstractContextManager[None]:
+        """Set the variables of a launcher, which stage 3 reads in every forward; accelerate must not see them."""
+        return launched(self._device) if partitions_weights(self._config) else nullcontext()
+
+    @override
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the whole adapter; see ``SoloTrainer.save_model``."""
+        from deepspeed.runtime.zero import GatheredParameters
+
+        with self._rank_known(), GatheredParameters(self._parameters, enabled=partitions_weights(self._config)):
+            super().save_model(output_dir, _internal_call)
 
     def close(self) -> None:
         """Stop the engine, if it was started."""
@@ -101,8 +126,9 @@ class DeepSpeedTrainer(SoloTrainer):
     def _divide_and_clip(self, units: torch.Tensor) -> torch.Tensor:
         from deepspeed.utils import safe_get_full_grad, safe_set_full_grad
 
-        sums = {parameter: safe_get_full_grad(parameter) for parameter in self._parameters}
-        gradients = {parameter: gradient / units for parameter, gradient in sums.items() if gradient is not None}
+        means = {parameter: safe_get_full_grad(parameter) for parameter in self._parameters}  # over the workers
+        factor = self._training_inputs.worker.world / units
+        gradients = {parameter: gradient * factor for parameter, gradient in means.items() if gradient is not None}
         norm = torch.nn.utils.get_total_norm(gradients.values())
         factor = (self._settings.max_grad_norm / (norm + _LEAST)).clamp(max=1.0)
         for parameter, gradient in gradients.items():

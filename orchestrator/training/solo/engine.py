@@ -8,14 +8,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.core.errors import LoratoryError
+from orchestrator.core.errors import LoratoryError, UserError
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.forgetting import GENERAL, Behaviour, behaviour, forgetting
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import objective_of
 from orchestrator.training.answers import write_and_score
-from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE, TrialFolder
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
 from orchestrator.training.model.base_model import load_adapted, load_base, with_adapter
@@ -23,6 +23,7 @@ from orchestrator.training.process.memory import free_memory
 from orchestrator.training.process.random_state import RandomState, kept_random_state
 from orchestrator.training.solo.pausable_thread import PausableThread
 from orchestrator.training.solo.session import Session
+from orchestrator.training.solo.workers import Launch, Training
 
 _ONE_AT_A_TIME = threading.RLock()
 """Held while a trial trains: the random state and the thread count of torch belong to the process."""
@@ -31,9 +32,15 @@ _ONE_AT_A_TIME = threading.RLock()
 class SoloEngine:
     """Trains one trial at a time; see ``Engine``."""
 
-    def __init__(self, context: EngineContext) -> None:
-        """Load nothing yet; each trial loads the base model when it trains."""
+    def __init__(self, context: EngineContext, launch: Launch | None = None) -> None:
+        """Load nothing yet; each trial loads the base model when it trains.
+
+        Args:
+            context: the sweep's plan, rows and device.
+            launch: starts the workers of a trial, if the plan has several; None: such trials cannot train.
+        """
         self._context = context
+        self._launch = launch
         self._without_adapter: Behaviour | None = None
 
     def start(self, task: TrialTask) -> "SoloRun":
@@ -44,6 +51,18 @@ class SoloEngine:
         """
         self._context.require_open()
         return SoloRun(self, self._context, task)
+
+    def training(self, task: TrialTask, folder: TrialFolder) -> Training:
+        """Return the training of a trial, not started: in a thread of this process, or in its workers.
+
+        Raises:
+            UserError: the plan has several workers, and nothing can start them.
+        """
+        if self._context.plan.workers == 1:
+            return PausableThread(Session(self._context, task, folder).train, name=f"trial {task.number}")
+        if self._launch is None:
+            raise UserError("resources.workers_per_trial: several workers need Ray; leave out --inline")
+        return self._launch(task)
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Return the measurement of a checkpoint, or of its ``adapter`` folder, in float32 on a split."""
@@ -114,7 +133,7 @@ class SoloRun:
         self._context = context
         self._task = task
         self._folder = context.trial_folder(task, STATE)
-        self._thread: PausableThread[Report] | None = None
+        self._thread: Training | None = None
         self._random: RandomState | None = None
 
     def advance(self, nominal_samples: int) -> Report:
@@ -152,8 +171,7 @@ class SoloRun:
     def _train_to_next_report(self) -> None:
         with _ONE_AT_A_TIME, kept_random_state():
             if self._thread is None:
-                session = Session(self._context, self._task, self._folder)
-                self._thread = PausableThread(session.train, name=f"trial {self._task.number}")
+                self._thread = self._engine.training(self._task, self._folder)
             elif self._random is not None:
                 self._random.restore()
             try:

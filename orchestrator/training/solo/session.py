@@ -5,6 +5,7 @@ import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from orchestrator.core.plan import Attention
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
@@ -14,14 +15,17 @@ from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
-from orchestrator.training.model.adapters import Adapted, adapt, merged
+from orchestrator.training.model.adapters import Adapted, adapt
 from orchestrator.training.model.base_model import load_base
+from orchestrator.training.model.base_size import held_bytes
 from orchestrator.training.model.starts import ROWS, StartRows
+from orchestrator.training.process.computing import recomputes
 from orchestrator.training.process.memory import peak_mb, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
+from orchestrator.training.solo.checkpointing import recompute_activations
 from orchestrator.training.solo.dropout import use_fast_dropout
 from orchestrator.training.solo.packing import require_packing
-from orchestrator.training.solo.pausable_thread import PausableThread
+from orchestrator.training.solo.workers import ALONE, Turns, Worker
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -32,8 +36,10 @@ if TYPE_CHECKING:
 class Session:
     """Trains one trial, and writes its reports."""
 
-    def __init__(self, context: EngineContext, task: TrialTask, folder: TrialFolder) -> None:
+    def __init__(self, context: EngineContext, task: TrialTask, folder: TrialFolder, worker: Worker = ALONE) -> None:
         self._context = context
+        self._worker = worker
+        self._scratch = folder.scratch if worker.is_first else folder.scratch / f"worker-{worker.rank}"
         self._task = task
         self._folder = folder
         self._objective = objective_of(context.objective, task.settings)
@@ -42,7 +48,7 @@ class Session:
         self._started_at = time.time()
         self._clock = time.perf_counter()
 
-    def train(self, thread: PausableThread[Report]) -> None:
+    def train(self, thread: Turns) -> None:
         """Build the model, train, and push a report at each point without one."""
         import torch
         from transformers import set_seed
@@ -57,10 +63,7 @@ class Session:
         context.add_references(self._task.settings)
         set_seed(self._task.seed)
         plan = context.plan
-        base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
-        updates = len(self._update_plan.order)
-        adapted = adapt(base, self._task.settings, context.objective.head, self._start_rows(), updates=updates)
-        use_fast_dropout(adapted.model)
+        adapted = self._new_model()
         packed_length = None
         if plan.data.packing:
             require_packing(adapted.model, context.objective, str(plan.model))
@@ -73,20 +76,23 @@ class Session:
             bfloat16=context.bfloat16,
             packed_length=packed_length,
             class_weights=self._update_plan.class_weights,
+            worker=self._worker,
         )
-        self._folder.clear_scratch()
+        self._worker.decide(self._folder.clear_scratch)
         heartbeat = Heartbeat(self._folder)
 
         def check(updates: int) -> None:
             thread.check()
-            heartbeat.beat(updates * self._task.settings.rows_per_update)
+            if self._worker.is_first:
+                heartbeat.beat(updates * self._task.settings.rows_per_update)
 
         points = ReportPoints(set(self._update_plan.due.values()), check, lambda: self._report(trainer, thread))
         trainer = self._trainer(adapted, inputs, [points])
-        newest = self._folder.newest_whole()
+        newest = self._worker.decide(self._folder.newest_whole)
         if newest is not None:
-            self._last_update = self._update_plan.due[newest]
-            for report in self._folder.report_again(newest, self._update_plan.due):
+            due = self._update_plan.due
+            self._last_update = due[newest]
+            for report in self._worker.decide(lambda: self._folder.report_again(newest, due)):
                 thread.push(report)
         self._clock = time.perf_counter()
         try:
@@ -94,36 +100,57 @@ class Session:
         finally:
             trainer.close()
 
-    def _start_rows(self) -> StartRows:
+    def _new_model(self) -> Adapted:
+        """Return the base model with a new adapter, ready for training."""
+        context, plan, updates = self._context, self._context.plan, len(self._update_plan.order)
+        attention = None if plan.attention is Attention.AUTO else plan.attention.value
+        base = load_base(
+            plan.model,
+            context.objective,
+            context.device,
+            attention=attention,
+            quantisation=plan.quantisation,
+            stays_on_cpu=self._worker.world > 1 and plan.deepspeed is None,
+        )
+        start = self._start_rows(base.model.device.type)
+        adapted = adapt(base, self._task.settings, context.objective.head, start, updates=updates)
+        use_fast_dropout(adapted.model)
+        if recomputes(plan, context.device, held_bytes(base.model)):
+            recompute_activations(adapted.model, str(plan.model))
+        return adapted
+
+    def _start_rows(self, device: str) -> StartRows:
         """Return the rows read by some inits: the first of the trial's order, the same after a resume."""
         order = islice(chain.from_iterable(self._update_plan.order), ROWS)
         return StartRows(
             objective=self._objective,
             tokenizer=self._context.data.tokenizer,
             rows=[self._update_plan.rows[row] for row in order],
-            device=self._context.device,
+            device=device,
         )
 
     def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
-        """Return the Trainer, with DeepSpeed if the plan has a configuration for it."""
-        from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
-        from orchestrator.training.solo.trainer import SoloTrainer
+        """Return the Trainer, with DeepSpeed if the plan has a configuration for it, else FSDP for several workers."""
+        config, scratch = self._context.plan.deepspeed, self._scratch
+        if config is None and self._worker.world > 1:
+            from orchestrator.training.solo.sharded_trainer import ShardedTrainer
 
-        config, scratch = self._context.plan.deepspeed, self._folder.scratch
+            return ShardedTrainer(adapted, inputs, self._task, scratch, callbacks)
         if config is None:
+            from orchestrator.training.solo.trainer import SoloTrainer
+
             return SoloTrainer(adapted, inputs, self._task, scratch, callbacks)
+        from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
+
         return DeepSpeedTrainer(adapted, inputs, self._task, scratch, callbacks, config)
 
-    def _report(self, trainer: "SoloTrainer", thread: PausableThread[Report]) -> None:
+    def _report(self, trainer: "SoloTrainer", thread: Turns) -> None:
         """Evaluate, commit the checkpoint just written by Trainer, and push the report."""
         update = trainer.state.global_step
         train_s = time.perf_counter() - self._clock
-        written = self._folder.scratch / f"checkpoint-{update}"
-        points = [
-            point
-            for point, due in self._update_plan.due.items()
-            if due == update and self._folder.report(point) is None
-        ]
+        written = self._scratch / f"checkpoint-{update}"
+        due = [point for point, after in self._update_plan.due.items() if after == update]
+        points = self._worker.decide(lambda: [point for point in due if self._folder.report(point) is None])
         metrics = self._metrics(trainer, update, train_s, points) if points else {}
         for point in points:  # several, if one update covers more than one report point
             report = Report(
@@ -134,12 +161,13 @@ class Session:
                 started_at=self._started_at,
                 ended_at=time.time(),
             )
-            copy = written.with_name(f"report-{point}")
-            if point == points[-1]:
-                written.rename(copy)
-            else:
-                shutil.copytree(written, copy)
-            self._folder.commit(copy, report)
+            if self._worker.is_first:
+                copy = written.with_name(f"report-{point}")
+                if point == points[-1]:
+                    written.rename(copy)
+                else:
+                    shutil.copytree(written, copy)
+                self._folder.commit(copy, report)
             self._last_update = update
             thread.push(report)
             self._started_at = time.time()
@@ -149,7 +177,7 @@ class Session:
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float, points: list[int]) -> dict[str, float]:
         began = time.perf_counter()
         context, settings = self._context, self._task.settings
-        with kept_random_state(), merged(trainer.adapted_model):
+        with kept_random_state(), trainer.measuring():
             measured = {
                 split: measure(trainer.adapted_model, self._objective, rows, context.data.tokenizer).metrics
                 for split, rows in self._update_plan.splits.items()

@@ -5,6 +5,7 @@ Reports are written by a callback.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,22 +18,25 @@ from typing_extensions import override
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.methods import ADALORA, FULL
+from orchestrator.core.seeds import derive_seed
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
-from orchestrator.training.model.adapters import WEIGHTS, Adapted, save_adapter
+from orchestrator.training.model.adapters import WEIGHTS, Adapted, merged, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
 from orchestrator.training.solo.adalora import RankSchedule
 from orchestrator.training.solo.packing import packed
+from orchestrator.training.solo.workers import ALONE, Worker
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-_TRAINABLE = "trainable.safetensors"
+TRAINABLE = "trainable.safetensors"
+"""File of the trainable parameters in a checkpoint, by their names in the model."""
 _RANKS = "ranks.safetensors"
 """The state of AdaLoRA's schedule."""
 _SCHEDULES = {
@@ -55,6 +59,7 @@ class TrainingInputs:
         packed_length: most tokens of a packed sequence; None: rows are padded.
         class_weights: weight of each class in the loss; None: all rows count alike.
         bfloat16: compute the matrix products of the forward in bfloat16. All weights stay float32.
+        worker: the process's place among the trial's workers; it trains on its share of each micro-batch.
     """
 
     objective: Objective
@@ -64,6 +69,7 @@ class TrainingInputs:
     bfloat16: bool
     packed_length: int | None = None
     class_weights: tuple[float, ...] | None = None
+    worker: Worker = ALONE
 
 
 class SoloTrainer(Trainer):
@@ -87,7 +93,7 @@ class SoloTrainer(Trainer):
             args=arguments,
             train_dataset=rows,
             callbacks=callbacks,
-            optimizers=(build_optimiser(adapted.model, task.settings, adapted.heads), None),
+            optimizers=(self._build_optimiser(adapted, task.settings), None),
         )
         self.remove_callback(PrinterCallback)
         self._ranks = RankSchedule(adapted.model) if task.settings.method == ADALORA else None
@@ -97,14 +103,18 @@ class SoloTrainer(Trainer):
         self._training_inputs = inputs
         self._settings: TrialSettings = task.settings
         self._parameters = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
+        self._seed, self._part = task.seed, 0
         self._loss_sum = torch.zeros((), device=adapted.model.device)
         self._units = torch.zeros((), device=adapted.model.device)
 
+    def _build_optimiser(self, adapted: Adapted, settings: TrialSettings) -> torch.optim.AdamW:
+        return build_optimiser(adapted.model, settings, adapted.heads)
+
     def get_train_dataloader(self) -> "DataLoader[Any]":
         """Return the batches of all updates as one epoch, in the planned order; resuming skips batches unread."""
-        size = self._settings.batch_size
+        size, worker = self._settings.batch_size, self._training_inputs.worker
         batches = [
-            list(rows[at : at + size]) for rows in self._training_inputs.order for at in range(0, len(rows), size)
+            worker.own(rows[at : at + size]) for rows in self._training_inputs.order for at in range(0, len(rows), size)
         ]
         rows: Any = self._training_inputs.rows  # any sequence is a map-style data set
         return DataLoader(
@@ -170,10 +180,18 @@ class SoloTrainer(Trainer):
             self._close_update()
         return loss
 
+    def _seed_draws(self) -> None:
+        """Give this micro-batch of one of several workers draws of its own, the same after a resume."""
+        worker = self._training_inputs.worker
+        if worker.world > 1:
+            torch.manual_seed(derive_seed("worker", self._seed, self.state.global_step, self._part, worker.rank))
+            self._part = 0 if self.accelerator.gradient_state.sync_gradients else self._part + 1
+
     def _close_update(self) -> None:
-        units = torch.where(self._units > 0, self._units, 1.0)
+        loss_sum, units = self._training_inputs.worker.summed(torch.stack([self._loss_sum, self._units]))
+        units = torch.where(units > 0, units, 1.0)
         norm = self._divide_and_clip(units)
-        self.update_loss, self.update_norm = torch.stack([self._loss_sum / units, norm]).tolist()
+        self.update_loss, self.update_norm = torch.stack([loss_sum / units, norm]).tolist()
         self._loss_sum.zero_()
         self._units.zero_()
         if not (math.isfinite(self.update_loss) and math.isfinite(self.update_norm)):
@@ -191,6 +209,10 @@ class SoloTrainer(Trainer):
             self._ranks.add_penalty()
         return torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
 
+    def measuring(self) -> AbstractContextManager[None]:
+        """Prepare the model for measurements inside the block."""
+        return merged(self.adapted_model)
+
     def close(self) -> None:
         """Free the resources of a back end; this class has none."""
 
@@ -204,7 +226,7 @@ class SoloTrainer(Trainer):
         if self._settings.method == FULL:
             return
         state = {name: p.detach().cpu().contiguous() for name, p in self._trainable()}
-        save_file(state, folder / _TRAINABLE)
+        save_file(state, folder / TRAINABLE)
         if self._ranks is not None:
             save_file(self._ranks.state(), folder / _RANKS)
 
@@ -216,7 +238,7 @@ class SoloTrainer(Trainer):
 
             set_peft_model_state_dict(self._adapted.model, load_file(Path(resume_from_checkpoint) / ADAPTER / WEIGHTS))
             return
-        saved = load_file(Path(resume_from_checkpoint) / _TRAINABLE)
+        saved = load_file(Path(resume_from_checkpoint) / TRAINABLE)
         with torch.no_grad():
             for name, parameter in self._trainable():
                 parameter.copy_(saved[name])

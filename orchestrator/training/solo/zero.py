@@ -1,4 +1,4 @@
-"""DeepSpeed's engine in a process group of one process, without a launcher and without an open port.
+"""DeepSpeed's engine, without a launcher. A trial of one process has a process group of its own, without an open port.
 
 DeepSpeed is imported inside the functions, because the import takes seconds.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
+import torch.distributed as dist
 from typing_extensions import override
 
 from orchestrator.core.deepspeed import ZERO, Config, missing_package
@@ -21,11 +22,13 @@ from orchestrator.core.settings import TrialSettings
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
+_WORKERS = "workers"
+"""Key of the states of all workers."""
 _SHARED_MEMORY_OP = "deepspeed_shm_comm"
 
 
 def join_world(device: str) -> None:
-    """Create a process group of this one process, if no group exists yet.
+    """Join the process group of the trial's workers; create a group of this one process if there is none.
 
     The group lasts until the process ends: DeepSpeed keeps it in its modules and cannot change to another one.
 
@@ -39,7 +42,7 @@ def join_world(device: str) -> None:
     missing = missing_package()
     if missing:
         raise UserError(f"training.deepspeed: {missing}")
-    with _single_process(device):
+    with launched(device):
         import deepspeed
 
         accelerator = deepspeed.accelerator.get_accelerator()
@@ -79,9 +82,10 @@ def start_engine(
         "gradient_accumulation_steps": settings.accumulation,
         "gradient_clipping": 0.0,
         "zero_force_ds_cpu_optimizer": False,  # DeepSpeed's Adam for CPUs must be compiled; torch's need not
+        "zero_allow_untested_optimizer": True,  # torch's AdamW
         ZERO: zero,
     }
-    with _single_process(device):
+    with launched(device):
         engine, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=arguments)
     return engine
 
@@ -95,7 +99,7 @@ class SteppedByEngine(torch.optim.Optimizer):
     """AdamW for Trainer, with its groups, states and learning rates, but with the engine's step.
 
     Groups and states belong to the engine's flat copies. The result of ``state_dict`` fits every engine with the same
-    groups.
+    groups and the same number of workers.
     """
 
     def __init__(self, adamw: torch.optim.Optimizer, engine: "DeepSpeedEngine") -> None:
@@ -117,15 +121,49 @@ class SteppedByEngine(torch.optim.Optimizer):
         """Do nothing; the engine's step clears the gradients."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return AdamW's state."""
-        return self._adamw.state_dict()
+        """Return AdamW's state, for several workers the states of all: each has a part of the flat parameters."""
+        own = self._own_state()
+        if dist.get_world_size() == 1:
+            return own
+        states: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(states, own)
+        return {_WORKERS: states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load AdamW's state."""
-        self._adamw.load_state_dict(state_dict)
+        """Load AdamW's state.
+
+        Raises:
+            UserError: the state is of another number of workers.
+        """
+        states = state_dict.get(_WORKERS, [state_dict])
+        if len(states) != dist.get_world_size():
+            raise UserError(
+                f"resources.workers_per_trial: {len(states)} is needed to resume this trial with DeepSpeed, "
+                f"got {dist.get_world_size()}"
+            )
+        own = states[dist.get_rank()]
+        flat = self._flat()
+        if flat is None:
+            self._adamw.load_state_dict(own)
+            return
+        for parameter, state in zip(flat, own["state"], strict=True):
+            self._adamw.state[parameter] = state
+        for group, saved in zip(self._adamw.param_groups, own["param_groups"], strict=True):
+            group.update(saved)
+
+    def _flat(self) -> "list[torch.Tensor] | None":
+        """Return the flat parameters of stage 3, missing in AdamW's groups between two steps; None in other stages."""
+        return getattr(self._engine.optimizer, "fp32_partitioned_groups_flat", None)
+
+    def _own_state(self) -> dict[str, Any]:
+        flat = self._flat()
+        if flat is None:
+            return self._adamw.state_dict()
+        groups = [{name: value for name, value in group.items() if name != "params"} for group in self.param_groups]
+        return {"state": [self._adamw.state[parameter] for parameter in flat], "param_groups": groups}
 
 
-def _single_process(device: str) -> AbstractContextManager[None]:
+def launched(device: str) -> AbstractContextManager[None]:
     """Set the environment variables read by DeepSpeed at its start; restore them, because other libraries read them."""
     loopback = next(
         (
@@ -136,4 +174,7 @@ def _single_process(device: str) -> AbstractContextManager[None]:
         None,
     )
     network = {} if loopback is None else {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
-    return environment({"DS_ACCELERATOR": device, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **network})
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    local = torch.cuda.current_device() if device == "cuda" else rank
+    ranks = {"RANK": str(rank), "LOCAL_RANK": str(local), "WORLD_SIZE": str(world)}
+    return environment({"DS_ACCELERATOR": device, **ranks, **network})

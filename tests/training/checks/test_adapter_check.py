@@ -170,8 +170,9 @@ def test_stacked_attention_is_not_a_mixture() -> None:
         base = Base(model=XLNetForSequenceClassification(config), fresh_modules=(), revision=None)
     trial: dict[str, ParamValue] = {"method": "lora", "target_modules": "all-linear"}
     assert model_notes(base, Head.SEQUENCE_CLASSIFICATION, [trial], None) == ()
-    [share] = model_notes(base, Head.SEQUENCE_CLASSIFICATION, [trial], Quantisation.NF4)
+    share, memory = model_notes(base, Head.SEQUENCE_CLASSIFICATION, [trial], Quantisation.NF4)
     assert "not in 4 bits: rel_attn.q (2), rel_attn.k (2)" in share
+    assert memory.startswith("quantisation nf4: the base model takes ")
 
 
 def test_note_has_the_fraction_in_4_bits(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A base model in 4 bits: quantised layers, memory, and layers unchanged by their forwards."""
+"""A base model in 4 or 8 bits: quantised layers, memory, and layers unchanged by their forwards."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +16,8 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.model.adapters import adapt, merged
 from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.base_size import held_bytes, planned_bytes
+from orchestrator.training.model.structure import load_structure
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.layers.lora import PackedLoRA
 from tests import needs
@@ -25,9 +27,14 @@ from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 HEADS = ("classifier", "pooler", "score", "lm_head")
 
 
-def load(folder: Path, objective: Objective, dtype: torch.dtype = torch.float32) -> Base:
+def load(
+    folder: Path,
+    objective: Objective,
+    dtype: torch.dtype = torch.float32,
+    quantisation: Quantisation = Quantisation.NF4,
+) -> Base:
     source = Source(origin=Origin.LOCAL, name=str(folder))
-    return load_base(source, objective, "cpu", dtype=dtype, quantisation=Quantisation.NF4)
+    return load_base(source, objective, "cpu", dtype=dtype, quantisation=quantisation)
 
 
 def in_4_bits(model: nn.Module) -> dict[str, nn.Linear]:
@@ -40,7 +47,13 @@ def in_4_bits(model: nn.Module) -> dict[str, nn.Linear]:
 
 def held(weight: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yield all tensors of a quantised weight."""
+    if weight.dtype is torch.int8:
+        yield from (weight.data, weight.SCB)  # type: ignore[attr-defined]
+        return
     state = weight.quant_state  # type: ignore[attr-defined]
+    if not state.nested:
+        yield from (weight.data, state.absmax, state.code)
+        return
     yield from (weight.data, state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code)
 
 
@@ -106,12 +119,44 @@ def test_number_formats_share_the_same_codes(tmp_path: Path) -> None:
 
 
 @needs.bitsandbytes
+@pytest.mark.parametrize("quantisation", Quantisation)
+def test_planned_memory_is_the_measured_memory(quantisation: Quantisation, tmp_path: Path) -> None:
+    folder = tiny_llama(tmp_path, width=128)
+    base = load(folder, TinyCausal(), quantisation=quantisation)
+    structure = load_structure(Source(origin=Origin.LOCAL, name=str(folder)), TinyCausal()).model
+    measured, plain = held_bytes(base.model), planned_bytes(structure, None, 4)
+    assert planned_bytes(structure, quantisation, 4) == pytest.approx(measured, rel=0.01)
+    assert plain == sum(4 * parameter.numel() for parameter in structure.parameters())
+    in_layers = sum(4 * layer.in_features * layer.out_features for layer in in_4_bits(base.model).values())
+    codes = measured - (plain - in_layers)
+    assert quantisation.bits / 32 < codes / in_layers < 1.3 * quantisation.bits / 32
+    assert base.model.get_submodule("lm_head").weight.dtype is torch.float32
+
+
+@needs.bitsandbytes
+@pytest.mark.parametrize("quantisation", [Quantisation.FP4, Quantisation.FP4_SINGLE, Quantisation.INT8])
+def test_decoded_weights_are_near_the_originals(quantisation: Quantisation, tmp_path: Path) -> None:
+    from orchestrator.training.model.quantised import weight_of
+
+    folder = tiny_bert(tmp_path, width=64)
+    plain = load_base(Source(origin=Origin.LOCAL, name=str(folder)), TinyClassification(), "cpu").model
+    for name, layer in in_4_bits(load(folder, TinyClassification(), quantisation=quantisation).model).items():
+        original = plain.get_submodule(name).weight
+        assert isinstance(original, torch.Tensor)
+        error = (weight_of(layer.weight) - original).norm() / original.norm()
+        assert 0 < error < (0.01 if quantisation is Quantisation.INT8 else 0.2), name
+
+
+@needs.bitsandbytes
+@pytest.mark.parametrize("quantisation", Quantisation)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_layer_equals_linear_layer_with_decoded_weight(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_layer_equals_linear_layer_with_decoded_weight(
+    quantisation: Quantisation, dtype: torch.dtype, tmp_path: Path
+) -> None:
     from orchestrator.training.model.quantised import weight_of
 
     torch.manual_seed(0)
-    base = load(tiny_bert(tmp_path, width=64), TinyClassification())
+    base = load(tiny_bert(tmp_path, width=64), TinyClassification(), quantisation=quantisation)
     layer = base.model.get_submodule("bert.encoder.layer.1.output.dense")
     assert isinstance(layer, nn.Linear)
     nn.init.normal_(layer.bias)

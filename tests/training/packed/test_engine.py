@@ -86,6 +86,11 @@ class TestBertIn4Bits(Packed, EngineContract):
 
 
 @needs.bitsandbytes
+class TestBertIn8Bits(TestBertIn4Bits):
+    quantisation = Quantisation.INT8
+
+
+@needs.bitsandbytes
 class TestGpt2In4Bits(Packed, AdapterContract):
     """Layers with transposed weights; in 4 bits they are not transposed."""
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from orchestrator.assets.tokens import load_tokenizer
@@ -26,7 +27,7 @@ from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import load_base
 from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
-from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
+from orchestrator.training.solo.trainer import TRAINABLE, SoloTrainer, TrainingInputs
 from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
@@ -110,9 +111,10 @@ def trained(
         if isinstance(trainer, DeepSpeedTrainer):
             assert trainer.engine is not None
             stage, steps = int(trainer.engine.zero_optimization_stage()), trainer.engine.global_steps
+        trainer.save_model(str(folder / "whole"))
     finally:
         trainer.close()
-    weights = {name: p.detach().clone() for name, p in adapted.model.named_parameters() if p.requires_grad}
+    weights = load_file(folder / "whole" / TRAINABLE)
     assert len(watch.seen) == UPDATES
     return Trained(watch.seen, weights, stage, steps)
 

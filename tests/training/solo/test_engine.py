@@ -89,3 +89,8 @@ class TestBertIn4Bits(Solo, EngineContract):
 
     def write_model(self, folder: Path) -> Path:
         return tiny_bert(folder, width=64)
+
+
+@needs.bitsandbytes
+class TestBertIn8Bits(TestBertIn4Bits):
+    quantisation = Quantisation.INT8

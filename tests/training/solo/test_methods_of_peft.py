@@ -29,7 +29,7 @@ from orchestrator.training.context import EngineContext
 from orchestrator.training.data.order import data_order
 from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import MADE_UP, ROWS, learned
-from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_t5
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_t5, tiny_t5_classifier
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 SMALL: Mapping[str, Mapping[str, ParamValue]] = {
@@ -138,6 +138,12 @@ def test_adalora_resumes_exactly_in_each_phase(models: dict[str, Path], tmp_path
         (tiny_bert, TinyClassification(), task_of("trainable_tokens").settings.to_json(), "it trains no head"),
         (bert_without_pooler, TinyClassification(), {"method": "p_tuning"}, r"bert\.pooler\.dense has no weights"),
         (tiny_t5, TinySeq2Seq(), {"method": "prefix_tuning"}, "virtual tokens fit text classifiers and causal"),
+        (
+            tiny_t5_classifier,
+            TinyClassification(),
+            {"method": "prefix_tuning"},
+            "with encoder and decoder does not take",
+        ),
         (tiny_gpt2, TinyCausal(), {"method": "hra"}, r"adapter\.method: method hra .*Conv1D .*possible: method lora"),
         (tiny_bert, TinyClassification(), {"method": "c3a"}, "method c3a .*the block size is 256"),
         (

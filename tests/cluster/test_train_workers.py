@@ -1,0 +1,72 @@
+"""A trial in two workers through Ray Train, inside its Tune trial: a lost worker ends the trial, not the sweep."""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from orchestrator.core.trial import TrialState, TrialTask
+from orchestrator.stores import read_spec, stored_sweep
+from orchestrator.sweep import SweepOptions, run_sweep
+from orchestrator.training.build import build_engine
+from tests.fakes.tiny_models import tiny_llama
+from tests.fakes.tiny_sweep import tiny_sweep
+
+pytestmark = [pytest.mark.usefixtures("own_stores"), pytest.mark.extended]
+
+OVERRIDES = (
+    "model=./llama",
+    "training={epochs: 40, batch_size: 16, precision: float32}",
+    "resources={engine: solo, workers_per_trial: 2, parallel_trials: 1}",
+    "confirm=none",
+)
+
+
+def workers() -> list[psutil.Process]:
+    """Return the processes of Ray Train's workers."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "RayTrainWorker" in " ".join(child.cmdline()[:1])]
+
+
+def kill_a_worker(folder: Path, times: int) -> None:
+    """Kill a worker of the trial in ``folder`` as soon as it trains, ``times`` times."""
+    beat, newest = folder / "unfinished" / "samples", 0.0
+    for _ in range(times):
+        while not (beat.exists() and beat.stat().st_mtime > newest and len(workers()) == 2):
+            time.sleep(0.02)
+        victims = workers()
+        newest = time.time()
+        victims[1].kill()
+        psutil.wait_procs(victims, timeout=60)
+
+
+def test_lost_worker_ends_the_trial_not_the_sweep(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    tiny_llama(tmp_path / "llama")
+    sweep_dir = tmp_path / "home" / "sweeps" / "tiny-1"
+    killer = threading.Thread(target=kill_a_worker, args=(sweep_dir / "trials" / "0000", 2), daemon=True)
+    killer.start()
+    done = run_sweep(read_spec(file, OVERRIDES), SweepOptions(), (), threading.Event(), lambda _line: None)
+    lost, whole = done.records
+    assert (lost.state, whole.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert "a worker of the trial died" in (lost.reason or "")
+    assert not workers()
+    plan = replace(stored_sweep("tiny").engine_plan(sweep_dir), workers=1, sweep_dir=str(tmp_path / "one"))
+    engine = build_engine(plan)
+    run = engine.start(TrialTask(number=1, settings=whole.settings, seed=whole.seed))
+    expected = [run.advance(point) for point in plan.report_points]
+    run.close()
+    engine.close()
+    assert [report.metrics["val/loss"] for report in whole.reports] == pytest.approx(
+        [report.metrics["val/loss"] for report in expected], abs=1e-3
+    )
+    [best] = sweep_dir.glob("trials/0001/checkpoint-*/adapter/adapter_model.safetensors")
+    adapters = [load_file(folder / best.relative_to(sweep_dir)) for folder in (sweep_dir, tmp_path / "one")]
+    assert adapters[0].keys() == adapters[1].keys()
+    for name, value in adapters[1].items():
+        torch.testing.assert_close(adapters[0][name], value, rtol=1e-2, atol=1e-3, msg=name)

@@ -1,0 +1,40 @@
+"""The choices of number format, attention and gradient checkpointing are stated with reasons."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.plan import Attention, EngineName, EnginePlan, Precision
+from orchestrator.training.process.computing import computing, recomputes
+
+MADE_UP = Source(origin=Origin.LOCAL, name="made up")
+PLAN = EnginePlan(
+    objective="tiny",
+    model=MADE_UP,
+    data=DataPlan(source=MADE_UP, train=1, validation=1, test=1),
+    report_points=(1,),
+    sweep_dir="",
+    metric="val/loss",
+    device="cpu",
+)
+
+
+def test_choices_follow_the_hardware_and_the_engine() -> None:
+    solo, packed = computing(PLAN), computing(replace(PLAN, engine=EngineName.PACKED))
+    assert solo.precision.startswith(("bfloat16: this CPU has ins", "float32: this CPU has no ins"))
+    assert solo.attention.startswith("eager, if it gives the results of the model's default")
+    assert solo.checkpointing.startswith("off: a CPU has memory")
+    assert not recomputes(PLAN, "cpu", 2**40)
+    assert packed.attention.startswith("the packed engine's own")
+    assert packed.checkpointing.startswith("off: the packed engine")
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_choices_of_the_user_come_first(chosen: bool) -> None:
+    plan = replace(PLAN, precision=Precision.FLOAT32, attention=Attention.SDPA, checkpointing=chosen)
+    found = computing(plan)
+    assert found.precision == "float32: set by training.precision"
+    assert found.attention == "sdpa: set by training.attention"
+    assert found.checkpointing.endswith("set by training.gradient_checkpointing")
+    assert recomputes(plan, "cpu", 0) is recomputes(plan, "cuda", 2**40) is chosen
