@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: help sweep smoke test test-extended test-qlora test-deepspeed test-tensorflow check format docs findings lock wheel assets clean-venv
+.PHONY: help sweep smoke test support test-extended test-qlora test-deepspeed test-tensorflow check format docs findings lock wheel assets clean-venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,9 +21,17 @@ sweep: $(VENV)/.assets ## run a sweep: SWEEP names its file, ARGS are options of
 test: $(VENV)/.dev $(VENV)/.assets ## run the tests: ARGS are options of pytest
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
-# These include the walk over the families of transformers, which writes docs/support.md.
+# These include the walk over the families of transformers, which writes docs/families.md.
 test-extended: $(VENV)/.dev $(VENV)/.assets ## run the tests that take many minutes
 	$(BIN)/python -m pytest -m extended -n $(WORKERS) --dist loadscope $(ARGS)
+
+# The page needs a report of each group of tests; a missing one leaves its rows "not run".
+support: $(VENV)/.dev $(VENV)/.assets ## run the tests of docs/support.md and write the page
+	rm -rf build/support
+	-$(BIN)/python -m pytest -m extended tests/support -n $(WORKERS) --dist loadgroup --junit-xml=build/support/cells.xml
+	-$(BIN)/python -m pytest $(shell $(BIN)/python -m tests.support.cells) -n $(WORKERS) --dist loadscope --junit-xml=build/support/others.xml
+	-for extra in qlora deepspeed tensorflow; do $(MAKE) test-$$extra ARGS=--junit-xml=build/support/$$extra.xml; done
+	$(BIN)/python -m tests.support.page build/support/*.xml
 
 # bitsandbytes is installed for these tests only: if it is present, peft imports it in every process, which takes 2 s.
 test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock ## run the tests of bases in 4 bits

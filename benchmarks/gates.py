@@ -24,7 +24,8 @@ import typer
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.intervals import FEW_SHOT, share
+from benchmarks.coverage import share
+from benchmarks.intervals import FEW_SHOT
 from orchestrator.core.gates import Gates
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.seed_noise import assumed_seed_sd

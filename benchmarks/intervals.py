@@ -2,12 +2,16 @@
 
     python -m benchmarks.intervals [--sweeps 2000] [--trials 24] [--validation-rows 200] [--test-rows 1000]
                                    [--seed-sd SD] [--seeds 3] [--equal] [--table TABLE.parquet] [--seed 0]
+                                   [--leave-one-out]
 
 Each sweep draws true qualities from a recorded table (its test accuracies, shrunk by their noise), gives each trial a
 seed, classifies validation rows, and chooses the best. Its winner is then tested, alone and with fresh seeds. Rows are
 right or wrong by a normal model: the correlation between trials on one row is that of the table. The noise between
 seeds is that of the table's replicates, or 0.005 if it has none: the spread of five seeds in
 `benchmarks/history/2026-11-26.md`. With --equal all trials have the same quality.
+
+With --leave-one-out sweeps are drawn from the recorded trials and rows of each table, and the noise between seeds comes
+from the other tables: see `benchmarks.leave_one_out`.
 
 Prints the coverage of 95 % intervals, the error of corrected values, how often the best trial is among the ties,
 and how often a paired gate promotes.
@@ -27,24 +31,13 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
+from benchmarks.coverage import Covered, corrected_value, share, sweep_intervals
+from benchmarks.leave_one_out import print_coverage
 from orchestrator.replay.table_file import read_table
-from orchestrator.statistics.intervals import Interval, wilson_interval
-from orchestrator.statistics.noise import (
-    SeedNoise,
-    accuracy_score,
-    interaction,
-    noise_of_replicates,
-    prior_noise,
-    row_covariance,
-)
+from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.noise import SeedNoise, interaction, noise_of_replicates, prior_noise, row_covariance
 from orchestrator.statistics.paired import mcnemar, mcnemar_power, p_with_seed_noise
-from orchestrator.statistics.selection import (
-    covariance_with_winner,
-    expected_optimism,
-    share_variance,
-    shrink,
-    winner_score,
-)
+from orchestrator.statistics.selection import expected_optimism, shrink
 from orchestrator.statistics.ties import accuracy_ties
 
 Array = NDArray[np.float64]
@@ -99,11 +92,6 @@ class Tally:
             print(f"  {name:<74} {share(covered, len(seen))}   width {np.mean([width for _, width in seen]):.4f}")
 
 
-def share(successes: int, tries: int) -> str:
-    interval = wilson_interval(successes, tries)
-    return f"{interval.value:6.1%} ({interval.low:.1%} to {interval.high:.1%})"
-
-
 def recorded(path: Path) -> tuple[BoolArray, SeedNoise]:
     """Return the right and wrong test rows of one trial per configuration, and the noise between seeds."""
     groups = [
@@ -137,7 +125,7 @@ def fitted(correct_kn: BoolArray, seed_sd: float, *, equal: bool) -> World:
 
 def simulate(
     world: World, trials: int, validation_rows: int, test_rows: int, seeds: int, draw: np.random.Generator
-) -> tuple[list[tuple[str, Interval, float]], dict[str, float]]:
+) -> tuple[list[Covered], dict[str, float]]:
     """Return the intervals of one sweep with their truths, and the errors of the winner's values."""
     qualities = draw.choice(world.qualities, trials)
     adapters = world.adapters(qualities, draw)
@@ -145,56 +133,17 @@ def simulate(
     scores = validation.mean(axis=1)
     winner = int(np.argmax(scores))
     truth, adapter = float(qualities[winner]), float(adapters[winner])
-    prior = prior_noise(world.seed_sd, "simulation")
-    covariance = covariance_with_winner(validation.astype(float), winner, world.seed_sd**2)
-    chosen = winner_score(
-        scores, covariance, variance=share_variance(validation_rows, world.seed_sd**2), step=1 / validation_rows
-    )
-
     again = world.adapters(np.full(seeds, truth), draw)
     tested = world.classify(np.array([adapter, *again]), test_rows, draw)
-    first, fresh = tested[:1], tested[1:]
-    alone = accuracy_score(first, prior)
-    own_seed = np.where(np.arange(trials) == winner, world.seed_sd**2, 0.0)
-    corrected = winner_score(
-        scores,
-        own_seed,
-        score=alone.rows.value,
-        variance=share_variance(test_rows, world.seed_sd**2),
-        step=1 / validation_rows,
-    )
-
-    where = "validation, winner chosen there:"
-    intervals = [
-        (f"{where} rows alone (naive)", wilson_interval(int(validation[winner].sum()), validation_rows), truth),
-        (f"{where} rows and seeds", accuracy_score(validation[winner : winner + 1], prior).total, truth),
-        (f"{where} corrected (ours)", chosen.corrected, truth),
-        ("test, the winner's adapter: rows alone (ours)", alone.rows, adapter),
-        ("test, the winner's configuration: rows alone (naive)", alone.rows, truth),
-        ("test, the winner's configuration: rows and seeds", alone.total, truth),
-        ("test, the winner's configuration: corrected (ours)", corrected.corrected, truth),
-        *_fresh(fresh, prior, truth),
-    ]
+    intervals = sweep_intervals(validation, tested, world.seed_sd, truth, adapter)
     noise = world.seed_sd**2 + interaction(row_covariance(validation.astype(float)))
     values = {
-        "as measured": chosen.raw,
+        "as measured": float(scores[winner]),
         "shrunk (James and Stein)": shrink(scores, noise).values[winner],
-        "less the expected optimism": chosen.raw - expected_optimism(scores, noise, draw, draws=1000),
-        "median-unbiased": chosen.corrected.value,
+        "less the expected optimism": scores[winner] - expected_optimism(scores, noise, draw, draws=1000),
+        "median-unbiased": corrected_value(validation, world.seed_sd),
     }
     return intervals, {name: value - truth for name, value in values.items()}
-
-
-def _fresh(fresh: BoolArray, prior: SeedNoise, truth: float) -> list[tuple[str, Interval, float]]:
-    """Return the intervals of a confirmation with fresh seeds."""
-    if len(fresh) < 2:
-        return []
-    where, measured = f"test, {len(fresh)} fresh seeds:", accuracy_score(fresh)
-    return [
-        (f"{where} rows alone (naive)", measured.rows, truth),
-        (f"{where} rows and measured seed noise", measured.total, truth),
-        (f"{where} rows and known seed noise (ours)", accuracy_score(fresh, prior).total, truth),
-    ]
 
 
 def promoted(
@@ -262,9 +211,15 @@ def main(  # noqa: PLR0913  (the parameters are the command's options)
     seed: Annotated[int, typer.Option(help="seed of all draws")] = 0,
     table: Annotated[Path, typer.Option(help="recorded trials to fit")] = FEW_SHOT,
     equal: Annotated[bool, typer.Option("--equal", help="all trials are equally good")] = False,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="replays of each recorded table, seed noise from the others")
+    ] = False,
 ) -> None:
     """Simulate, and print the figures."""
     started, draw = time.monotonic(), np.random.default_rng(seed)
+    if leave_one_out:
+        print_coverage(sorted(FEW_SHOT.parent.glob("*.parquet")), sweeps, validation_rows, test_rows, seeds, draw)
+        return
     correct, noise = recorded(table)
     noise = noise if seed_sd is None else prior_noise(seed_sd, "given")
     world = fitted(correct, noise.sd, equal=equal)

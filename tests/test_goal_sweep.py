@@ -95,6 +95,37 @@ def test_metrics_of_the_end_are_searched(engine: str, tmp_path: Path, monkeypatc
     assert front(swept.records, metric)
 
 
+@pytest.mark.parametrize("engine", ["packed", "solo"])
+def test_limit_of_shift_or_forgetting_ends_a_trial(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
+    pd.DataFrame({"text": ["a poor film", "a great plot"], "label": ["negative", "positive"]}).to_csv(
+        tmp_path / "other.csv"
+    )
+    overrides = (
+        "data.shift={other: ./other.csv}",
+        "early_stopping.limits={shift/other/loss: {min: 0}, forgetting/similarity: {max: -1}}",
+        "early_stopping.metric=shift/other/loss",
+        "early_stopping.reports=3",
+        "early_stopping.grace_samples=1",
+        "budget.trials=1",
+        f"resources.engine={engine}",
+    )
+    spec = read_spec(tiny_sweep(tmp_path), overrides)
+    swept = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
+    [trial] = swept.records
+    assert trial.reason is not None
+    assert trial.reason.startswith("limit: forgetting/similarity is ")
+    assert len(trial.reports) == 1  # of 3
+    reported = trial.reports[0].metrics
+    assert reported["shift/other/loss"] == pytest.approx(trial.final["shift/other/loss"], rel=1e-3)
+    assert 0 <= reported["forgetting/similarity"] <= 2
+    for name in ("shift/other/loss", "forgetting/similarity"):
+        assert replace(trial).reported_at_best(metric_of(swept.sweep))[name] == reported[name]
+
+
 def test_unknown_forgetting_is_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
     spec = read_spec(tiny_sweep(tmp_path), ("search.constraints={forgetting/loss: {max: 0.5}}",))

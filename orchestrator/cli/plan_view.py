@@ -53,6 +53,7 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         ("budget", ", ".join(bounds) + (", whichever is reached first" if len(bounds) > 1 else "")),
         *([("ends early", "when no further trial is expected to pay")] if budget.until else []),
         *([("answers", plan.answers)] if plan.answers else []),
+        *([("for early stopping", plan.early)] if plan.early else []),
         *([("tokens", plan.tokens)] if plan.tokens else []),
         ("confirmation", plan.confirm),
         *([("learning curve", plan.learning_curve)] if plan.learning_curve else []),

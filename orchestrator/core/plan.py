@@ -71,6 +71,8 @@ class EnginePlan:
         sweep_key: identifies the sweep in its checkpoints; empty: no sweep.
         record: whether each trial's best checkpoint is measured on the test split for trial tables.
         forgetting: whether each trial's best checkpoint is measured on the general text when the trial ends.
+        early: metrics of shift sets and of forgetting that early stopping needs at reports; see ``StoppingPolicy``.
+        early_from: samples of the first report with them.
         function: the function that trains a trial; None: an objective of the other engines.
         generation: how answers are written and measured; None: the task writes no text.
     """
@@ -99,6 +101,8 @@ class EnginePlan:
     sweep_key: str = ""
     record: bool = False
     forgetting: bool = False
+    early: tuple[str, ...] = ()
+    early_from: int = 0
     function: FunctionPlan | None = None
     generation: GenerationPlan | None = None
 
@@ -117,7 +121,9 @@ class EnginePlan:
         names = {item.name for item in fields(cls)}
         values = {name: value for name, value in stored.items() if name in names}
         values |= {
-            name: tuple(values[name]) for name in ("report_points", "kinds", "tried", "searched") if name in values
+            name: tuple(values[name])
+            for name in ("report_points", "kinds", "tried", "searched", "early")
+            if name in values
         }
         values |= {"model": Source.from_json(stored["model"]), "data": DataPlan.from_json(stored["data"])}
         for name, kind in (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName
+from orchestrator.core.trial import AT_END
 
 
 class SamplerName(enum.StrEnum):
@@ -75,6 +76,12 @@ class StoppingPolicy:
     patience: int | None = 2
     metric: Metric | None = None
     limits: tuple[Constraint, ...] = ()
+
+    @property
+    def early(self) -> tuple[str, ...]:
+        """The metrics otherwise measured when a trial ends, and now needed at reports: shift sets and forgetting."""
+        names = [*(each.name for each in self.limits), *([] if self.metric is None else [self.metric.name])]
+        return tuple(dict.fromkeys(name for name in names if name.startswith(AT_END)))
 
 
 class Until(enum.StrEnum):

@@ -19,6 +19,7 @@ class RowMeasures:
             measurement is not detailed.
         scores: values of each row by name, from the objective's ``row_scores``. A metric of the same name is their
             mean and increases with quality. Those of generated answers belong to the first rows alone.
+        keys: a text per row that names its content, the same for every ``max_length``; empty without windows.
         answers: the generated answers to the first rows; empty in other tasks.
     """
 
@@ -29,6 +30,7 @@ class RowMeasures:
     tokens: tuple[int, ...] = ()
     logits: tuple[tuple[float, ...], ...] = ()
     scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
 
     @classmethod

@@ -218,6 +218,6 @@ class TrialRecord:
 
     @property
     def measured_last(self) -> Mapping[str, float]:
-        """The metrics of ``final`` without a reported value: ``shift/...`` and ``test/...``."""
+        """The metrics of ``final`` without a reported value, and those of ``AT_END``: ``shift/...``, ``test/...``."""
         reported = self.reports[-1].metrics if self.reports else {}
-        return {name: value for name, value in self.final.items() if name not in reported}
+        return {name: value for name, value in self.final.items() if name not in reported or name.startswith(AT_END)}

@@ -47,8 +47,8 @@ class Behaviour:
     vectors: NDArray[np.float64] | None = None
 
 
-def check_names(names: Iterable[str], head: Head) -> None:
-    """Check that a model with this head has the metrics of forgetting which a search names.
+def check_names(names: Iterable[str], head: Head, section: str = "search") -> None:
+    """Check that a model with this head has the metrics of forgetting which a section of the sweep file names.
 
     Raises:
         UserError: it has another one.
@@ -56,7 +56,7 @@ def check_names(names: Iterable[str], head: Head) -> None:
     measured = LOSS if head is Head.CAUSAL_LM else DRIFT
     for name in names:
         if name.startswith(PREFIX) and name != measured:
-            raise UserError(f"search: {measured} is measured for this base model, got {name}")
+            raise UserError(f"{section}: {measured} is measured for this base model, got {name}")
 
 
 def behaviour(model: "torch.nn.Module", head: Head, texts: Sequence[Sequence[int]]) -> Behaviour:

@@ -20,7 +20,7 @@ from orchestrator.evaluation.row_independence import (
 from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import NOT_INPUTS, Example, Objective
-from orchestrator.objective.windows import join_windows, rows_of
+from orchestrator.objective.windows import join_windows, row_keys, rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -230,7 +230,12 @@ def _measurement(
     row_scores = getattr(objective, "row_scores", None)
     scores = {} if row_scores is None else {name: tuple(values) for name, values in row_scores(pairs).items()}
     rows = RowMeasures(
-        losses=tuple(losses_R), units=tuple(units_R), predictions=predictions, references=references, scores=scores
+        losses=tuple(losses_R),
+        units=tuple(units_R),
+        predictions=predictions,
+        references=references,
+        scores=scores,
+        keys=row_keys(examples),
     )
     return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=rows)
 

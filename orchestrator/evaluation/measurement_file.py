@@ -1,8 +1,9 @@
 """The file of a measurement on a split, in a trial's folder beside its checkpoints.
 
-Three files have this form. ``test.json`` is written with ``tracking.record``, for trial tables. ``kept_test.json`` and,
-for classifiers, ``kept_validation.json`` are written for each kept adapter after the search, for intervals, paired
-tests, slices, calibration and suspected label errors. Nothing that chooses between trials during the search reads them.
+Three files have this form. ``test.json`` is written with ``tracking.record``, for trial tables. ``kept_test.json`` and
+``kept_validation.json`` are written for each kept adapter after the search, for intervals, paired tests, slices, the
+corrected score of the winner, calibration and suspected label errors. The second one is left out where none of them
+needs it. Nothing that chooses between trials during the search reads them.
 """
 
 import json

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.row_measures import RowMeasures
-from orchestrator.evaluation.entities.counts import COUNTS
-from orchestrator.evaluation.seed_noise import assumed_noise, have_scores, same_rows, seeds_score
+from orchestrator.evaluation.seed_noise import (
+    assumed_noise,
+    have_scores,
+    items_of,
+    same_rows,
+    same_units,
+    seeds_score,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from orchestrator.statistics.intervals import Interval
-    from orchestrator.statistics.noise import ScoreInterval
     from orchestrator.statistics.paired import PairedTest
     from orchestrator.statistics.ties import Ties
 
-_SHARES = frozenset(
+SHARES = frozenset(
     {
         *("accuracy", "macro_f1", "f1", "character_f1", "exact_match", "rouge_1", "rouge_2", "rouge_l"),
         *("preference_accuracy", "logp_accuracy"),
@@ -87,7 +92,7 @@ def seeds_interval(
     pooled with the assumed one.
 
     Args:
-        name: ``accuracy``, ``macro_f1`` or ``loss``, without a split.
+        name: a metric of ``seed_noise.seeds_score``, without a split.
         seeds: the rows of each training, the same rows in the same order.
         training_rows: number of rows of a training; None: unknown.
         folds: number of folds if the trainings have the training rows of different ones; the noise between seeds then
@@ -96,21 +101,11 @@ def seeds_interval(
     Returns:
         None for another metric, for fewer than 2 seeds or rows, if the rows are not the same, and without any spread.
     """
-    if not same_rows(seeds):
-        return None
-    import numpy as np
-
-    from orchestrator.statistics.noise import class_score, with_seed_noise
-    from orchestrator.statistics.row_metrics import macro_f1
-
-    score: ScoreInterval | None
-    if name == "macro_f1" and seeds[0].references:
-        predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
-        score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
-    else:
-        score = seeds_score(name, seeds, training_rows)
+    score = seeds_score(name, seeds, training_rows)
     if score is None:
         return None
+    from orchestrator.statistics.noise import with_seed_noise
+
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
     low, high = _possible(name, score.total)
@@ -168,14 +163,9 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
 
 def _possible(name: str, interval: "Interval") -> tuple[float, float]:
     """Return the ends of an interval; those of a share are in [0, 1]. An own metric of this name may be in percent."""
-    if name in _SHARES and 0 <= interval.value <= 1:
+    if name in SHARES and 0 <= interval.value <= 1:
         return max(0.0, interval.low), min(1.0, interval.high)
     return interval.low, interval.high
-
-
-def items_of(rows: RowMeasures) -> "list[tuple[float, ...]]":
-    """Return the right, predicted and true entities of each row; empty in other tasks."""
-    return [rows.scores[name] for name in COUNTS] if rows.scores.keys() >= {*COUNTS} and rows.losses else []
 
 
 def _item_interval(items_3n: "NDArray[np.float64]") -> "Interval":
@@ -214,7 +204,9 @@ def adapter_ties(
     """Return the adapters that paired tests cannot tell apart from the best on the same rows.
 
     Accuracies are compared by the exact McNemar test, macro-F1 by a paired bootstrap, losses, perplexities and metrics
-    with a value per row by Student's paired test. The p-values are adjusted by Holm's method.
+    with a value per row by Student's paired test. The p-values are adjusted by Holm's method. Rows of windows are
+    paired by their keys, so adapters of different ``max_length`` can be compared, though not by their losses: a row
+    has another number of windows then.
 
     Args:
         metric: name of the metric without a split.
@@ -237,6 +229,8 @@ def adapter_ties(
     if metric == "accuracy" and classes:
         return accuracy_ties(trials, predictions_kn == references_n)
     if metric in {"loss", "perplexity"}:
+        if not same_units(each):
+            return None
         gains_kn, units_n = -np.array([measured.losses for measured in each]), np.array(each[0].units)
         best, tests = _mean_tests(gains_kn, units_n)
     elif metric == "macro_f1" and classes:

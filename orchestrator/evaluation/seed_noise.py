@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.entities.counts import COUNTS
 
 if TYPE_CHECKING:
     from orchestrator.statistics.noise import ScoreInterval, SeedNoise
@@ -47,10 +48,11 @@ def assumed_noise(training_rows: int | None, degrees_of_freedom: float = math.in
 def seeds_score(name: str, seeds: Sequence[RowMeasures], training_rows: int | None) -> "ScoreInterval | None":
     """Return the mean of a metric over trainings of one configuration with several seeds, and the noise between them.
 
-    For an accuracy this noise is pooled with the assumed one.
+    For an accuracy this noise is pooled with the assumed one. Macro-F1 and F1 of entities are resampled.
 
     Args:
-        name: ``accuracy``, ``loss`` or a metric with a value per row, without a split.
+        name: ``accuracy``, ``macro_f1``, ``loss``, ``f1`` of entities or a metric with a value per row, without a
+            split.
         seeds: the rows of each training, the same rows in the same order.
         training_rows: number of rows of a training; None: unknown.
 
@@ -61,22 +63,42 @@ def seeds_score(name: str, seeds: Sequence[RowMeasures], training_rows: int | No
         return None
     import numpy as np
 
-    from orchestrator.statistics.noise import accuracy_score, mean_score
+    from orchestrator.statistics.noise import accuracy_score, bootstrapped_score, class_score, mean_score
+    from orchestrator.statistics.row_metrics import item_statistic, macro_f1
 
-    if name == "accuracy" and seeds[0].references:
-        correct_sn = np.array([each.predictions for each in seeds]) == np.array(seeds[0].references)
-        return accuracy_score(correct_sn, assumed_noise(training_rows, FREEDOM))
-    if name == "loss":
-        return mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
-    if have_scores(name, seeds):
-        return mean_score(np.array([each.scores[name] for each in seeds]))
-    return None
+    predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
+    if name in {"accuracy", "macro_f1"} and len(references_n):
+        if name == "macro_f1":
+            return class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
+        return accuracy_score(predictions_sn == references_n, assumed_noise(training_rows, FREEDOM))
+    if name == "f1" and all(items := [items_of(each) for each in seeds]):
+        return bootstrapped_score(*item_statistic(np.array(items)), np.random.default_rng(0))
+    values = [each.losses if name == "loss" else each.scores.get(name, ()) for each in seeds]
+    if not (same_units(seeds) if name == "loss" else have_scores(name, seeds)):
+        return None
+    return mean_score(np.array(values), units_n=np.array(seeds[0].units) if name == "loss" else None)
 
 
 def same_rows(each: Sequence[RowMeasures]) -> bool:
-    """Return whether there are at least 2 measurements, all of the same rows, and at least 2 rows."""
-    same = len({(measured.units, measured.references) for measured in each}) == 1
+    """Return whether there are at least 2 measurements, all of the same rows in the same order, and at least 2 rows.
+
+    Rows with keys are compared by them, other rows by their units and their classes.
+    """
+    if not each:
+        return False
+    keyed = all(measured.keys for measured in each)
+    same = len({measured.keys if keyed else (measured.units, measured.references) for measured in each}) == 1
     return same and len(each) > 1 and len(each[0].losses) > 1
+
+
+def same_units(each: Sequence[RowMeasures]) -> bool:
+    """Return whether all measurements weight their rows alike: those of windows depend on ``max_length``."""
+    return len({measured.units for measured in each}) == 1
+
+
+def items_of(rows: RowMeasures) -> "list[tuple[float, ...]]":
+    """Return the right, predicted and true entities of each row; empty in other tasks."""
+    return [rows.scores[name] for name in COUNTS] if rows.scores.keys() >= {*COUNTS} and rows.losses else []
 
 
 def have_scores(name: str, each: Sequence[RowMeasures]) -> bool:
@@ -101,9 +123,9 @@ class SeedSd:
 def seed_sd(name: str, training_rows: int | None, fresh: Sequence[RowMeasures]) -> SeedSd:
     """Return the standard deviation of a test metric between seeds.
 
-    That of an accuracy is assumed, and pooled with the measured one if there are fresh seeds; that of a loss (also for
-    a perplexity, whose test compares losses) or of a metric with a value per row is measured, or unknown; that of any
-    other metric is unknown.
+    That of an accuracy is assumed, and pooled with the measured one if there are fresh seeds. That of macro-F1, of F1
+    of entities, of a loss (also for a perplexity, whose test compares losses) or of a metric with a value per row is
+    measured, or unknown. That of any other metric is unknown.
 
     Args:
         name: the metric's name without a split.

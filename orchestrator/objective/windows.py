@@ -1,7 +1,8 @@
 """Rows encoded as several examples: overlapping windows over a long text.
 
 ``encode`` numbers the windows of a row with the key ``window``: 0, 1, 2 …, one after another; an example without it is
-a row of its own. Engines train and batch windows, so a training sample is a window. Splits, folds and measurements
+a row of its own. The optional key ``row`` names the row's content, so that measurements with other windows can be
+compared row by row. Engines train and batch windows, so a training sample is a window. Splits, folds and measurements
 count rows: the optional hook ``join(examples, pairs)`` of an objective returns one pair for the windows of a row.
 """
 
@@ -30,6 +31,12 @@ def of_rows(examples: Sequence[Example], rows: Iterable[int]) -> Sequence[Exampl
     if isinstance(examples, EncodedRows):
         return examples.select(place for row in rows for place in places[row])
     return [examples[place] for row in rows for place in places[row]]
+
+
+def row_keys(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Return the key of each row, by the key ``row`` of its first example; empty if a row has none."""
+    keys = tuple(str(examples[places.start].get("row", "")) for places in rows_of(examples))
+    return keys if all(keys) else ()
 
 
 def join_windows(

@@ -40,11 +40,12 @@ def plan_engine(
     data = replace(spec.data, train=train_rows)
     if validation_rows is not None:  # an engine reads the same rows again
         data = replace(data, validation=validation_rows, equal_folds=False)
+    points = report_points(spec.samples(train_rows), spec.stopping.reports)
     return EnginePlan(
         objective=spec.objective,
         model=spec.model,
         data=data,
-        report_points=report_points(spec.samples(train_rows), spec.stopping.reports),
+        report_points=points,
         rows_per_epoch=spec.rows_per_epoch(train_rows),
         sweep_dir=sweep_dir,
         sweep_key=sweep_key,
@@ -63,6 +64,8 @@ def plan_engine(
         workers=spec.resources.workers_per_trial,
         record=spec.tracking.record,
         forgetting=any(name.startswith(PREFIX) for name in names_of(spec.metric)),
+        early=spec.stopping.early,
+        early_from=spec.stopping.grace_samples or points[0],
         generation=generation,
     )
 

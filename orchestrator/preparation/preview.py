@@ -14,6 +14,7 @@ from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue, format_value
 from orchestrator.core.timetable import samples_of
 from orchestrator.objective.protocol import Splits, generation_metrics
+from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.generation import answers_text
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.preparation.rows import row_counts
@@ -93,6 +94,7 @@ class SweepPlan:
     workers: int = 1
     computing: Computing | None = None
     answers: str | None = None
+    early: str | None = None
     tokens: str | None = None
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
@@ -149,6 +151,9 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         workers=engine_plan.workers,
         computing=None if prepared.objective is None else computing(engine_plan),
         answers=None if prepared.objective is None else _answers(prepared),
+        early=None
+        if splits is None
+        else early_text(engine_plan, row_counts(splits), _tokens_per_row(search_plan, splits)),
         tokens=prepared.tokens,
         alone=capacity.alone,
         cost={} if splits is None else _cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),

@@ -43,6 +43,7 @@ def read_rows(
             fit the task.
     """
     check_names(names_of(spec.metric), objective.head)
+    check_names(spec.stopping.early, objective.head, "early_stopping")
     objective, splits, checked = checked_splits(spec, with_classes(objective, spec.data.classes))
     if spec.data.general is not None:
         general_texts(spec.data.general)  # an error here, not after the search

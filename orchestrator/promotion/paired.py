@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.evaluation.score_intervals import items_of
-from orchestrator.evaluation.seed_noise import ORIGIN, SeedSd
+from orchestrator.evaluation.seed_noise import ORIGIN, SeedSd, items_of
 from orchestrator.promotion.gates import GateResult
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     from orchestrator.statistics.paired import paired_f1, paired_means
 
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
+        if challenger.units != champion.units:  # another max_length cuts other tokens
+            return None
         gains_2n = -np.array([challenger.losses, champion.losses])
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
     ours, theirs = (each.scores.get(name, ()) for each in (challenger, champion))

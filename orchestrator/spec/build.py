@@ -35,7 +35,7 @@ from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.folds import FoldsSection
 from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.generation import read_generation
-from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
+from orchestrator.spec.goal import check_limits, measured_early, names_forgetting, read_goal, sampler_for, stopping_for
 from orchestrator.spec.kernels import check_kernels
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
@@ -185,7 +185,8 @@ def _policies(
     stopping = stopping_for(_stopping(file), file, metric, problems)
     if facts is not None:
         check_limits(file, facts, problems)
-    rung = checks.read_rung_metric(file.early_stopping, facts, problems)
+    early = {} if facts is None else measured_early(file, facts)
+    rung = checks.read_rung_metric(file.early_stopping, facts, problems, early)
     sampler = sampler_for(_sampler(file), file, metric, problems)
     checks.check_sampler(sampler, space, problems)
     generation = read_generation(file.generation, metric, rung, facts, problems)

@@ -98,12 +98,22 @@ def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Me
 
 
 def read_rung_metric(
-    written: EarlyStopping | StoppingName, facts: ObjectiveFacts | None, problems: Problems
+    written: EarlyStopping | StoppingName,
+    facts: ObjectiveFacts | None,
+    problems: Problems,
+    early: Mapping[str, Direction],
 ) -> Metric | None:
-    """Return the metric of ``early_stopping.metric``, with the objective's direction; None if it is absent."""
+    """Return the metric of ``early_stopping.metric``, with the objective's direction; None if it is absent.
+
+    Args:
+        written: the section.
+        facts: the objective's metrics.
+        problems: receives an unknown name.
+        early: the metrics of shift sets and of forgetting.
+    """
     if facts is None or not isinstance(written, EarlyStopping) or written.metric is None:
         return None
-    known = {f"val/{name}": direction for name, direction in facts.metrics.items()}
+    known = {f"val/{name}": direction for name, direction in facts.metrics.items()} | dict(early)
     if written.metric not in known and facts.complete:
         problems.add(("early_stopping", "metric"), one_of(written.metric, list(known)))
     return Metric(name=written.metric, direction=known.get(written.metric, Direction.MINIMIZE))

@@ -63,7 +63,7 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     if "method" not in space:
         # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
-    if not any(name.startswith("forgetting/") for name in names_of(spec.metric)):
+    if not any(name.startswith("forgetting/") for name in (*names_of(spec.metric), *spec.stopping.early)):
         del facts["data"]["general"]  # trials do not depend on it
     # The validation split follows from the folds; more repeats add trainings and change none.
     for name in ("folds", "repeats", "equal_folds"):

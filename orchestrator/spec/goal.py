@@ -32,7 +32,7 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
     _check_file(file, problems)
     values = {f"val/{name}": direction for name, direction in facts.metrics.items()}
     gaps = {f"gap/{name}": Direction.MINIMIZE for name in _GAPS if name in _without_answers(file, facts)}
-    at_end = {} if file.function else _at_end(file, facts)
+    at_end = measured_early(file, facts)
     also = []
     for place, name in enumerate(file.search.metrics[1:], start=1):
         known: Mapping[str, Direction] = values | gaps | at_end
@@ -48,10 +48,10 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
 
 
 def check_limits(file: SweepFile, facts: ObjectiveFacts, problems: Problems) -> None:
-    """Check the names of the metrics that end a trial: those of every report."""
+    """Check the names of the metrics that end a trial."""
     if not isinstance(file.early_stopping, EarlyStopping) or not facts.complete:
         return
-    known = _reported(file, facts)
+    known = [*_reported(file, facts), *measured_early(file, facts)]
     for name in file.early_stopping.limits:
         if name not in known:
             problems.add(("early_stopping", "limits", name), one_of(name, known), at_key=True)
@@ -72,16 +72,23 @@ def _reported(file: SweepFile, facts: ObjectiveFacts) -> list[str]:
     return [*(f"val/{name}" for name in facts.metrics), *(f"train/{name}" for name in measured), *gaps]
 
 
-def _at_end(file: SweepFile, facts: ObjectiveFacts) -> dict[str, Direction]:
-    """Return the metrics measured when a trial ends: those of the shift sets, and forgetting."""
+def measured_early(file: SweepFile, facts: ObjectiveFacts) -> dict[str, Direction]:
+    """Return the metrics of the shift sets and of forgetting: of the end of a trial, and of reports if needed there.
+
+    A function has none.
+    """
+    if file.function:
+        return {}
     measured = _without_answers(file, facts)
     shift = {f"shift/{name}/{each}": facts.metrics[each] for name in file.data.shift for each in measured}
     return shift | dict.fromkeys(FORGETTING, Direction.MINIMIZE)
 
 
 def names_forgetting(file: SweepFile) -> bool:
-    """Return whether the search itself needs a metric of forgetting."""
-    return any(name in FORGETTING for name in (*file.search.metrics, *file.search.constraints))
+    """Return whether the search or early stopping needs a metric of forgetting."""
+    stopping = file.early_stopping
+    early = (*stopping.limits, stopping.metric) if isinstance(stopping, EarlyStopping) else ()
+    return any(name in FORGETTING for name in (*file.search.metrics, *file.search.constraints, *early))
 
 
 def sampler_for(policy: SamplerPolicy, file: SweepFile, metric: Metric | None, problems: Problems) -> SamplerPolicy:

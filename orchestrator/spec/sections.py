@@ -262,8 +262,8 @@ class EarlyStopping(Section):
     limits: dict[Short, MetricRange] = Field(
         default={},
         max_length=MAX_ITEMS,
-        description="ranges of val/NAME, train/NAME, gap/loss or gap/accuracy; a trial ends at the first report "
-        "outside them, from grace_samples on",
+        description="ranges of val/NAME, train/NAME, gap/loss, gap/accuracy, shift/SET/NAME, forgetting/loss or "
+        "forgetting/similarity; a trial ends at the first report outside them, from grace_samples on",
     )
 
 

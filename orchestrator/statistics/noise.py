@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from orchestrator.statistics.intervals import Interval, mean_interval, wilson_interval
-from orchestrator.statistics.resampling import bca_interval, row_draws
-from orchestrator.statistics.row_metrics import DRAWS, ClassMetric
+from orchestrator.statistics.resampling import RowStatistic, bca_interval, row_draws
+from orchestrator.statistics.row_metrics import DRAWS, ClassMetric, class_statistic
 
 Array: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -250,11 +250,35 @@ def class_score(
     Raises:
         ValueError: there is one seed and no prior.
     """
-    kinds, sizes_g = np.unique(np.vstack([predictions_sn, references_n]), axis=1, return_counts=True)
-    predictions_sg, references_g = kinds[:-1], kinds[-1]
+    by_seed, sizes_g = class_statistic(predictions_sn, references_n, metric)
+    return bootstrapped_score(by_seed, sizes_g, generator, prior, draws=draws, level=level)
 
-    def by_seed(counts_dg: IntArray) -> Array:
-        return np.stack([metric(counts_dg, each, references_g) for each in predictions_sg], axis=1)
+
+def bootstrapped_score(
+    by_seed: RowStatistic,
+    sizes_g: IntArray,
+    generator: np.random.Generator,
+    prior: SeedNoise | None = None,
+    *,
+    draws: int = DRAWS,
+    level: float = 0.95,
+) -> ScoreInterval:
+    """Return the interval of a mean score over seeds by resampling rows, with the noise between the seeds.
+
+    The row part is a BCa bootstrap of the mean over seeds (Efron 1987); all seeds are scored on the same resampled
+    rows. The covariance of the scores over the resamplings is the rows' part of the differences between seeds.
+
+    Args:
+        by_seed: maps counts of the groups of equal rows, shape (d, g), to the score of each seed, shape (d, s).
+        sizes_g: number of rows in each group.
+        generator: source of the draws.
+        prior: noise between seeds from earlier measurements; pooled with the measured one.
+        draws: number of resamplings.
+        level: confidence level in (0, 1).
+
+    Raises:
+        ValueError: there is one seed and no prior.
+    """
 
     def mean(counts_dg: IntArray) -> Array:
         return np.asarray(by_seed(counts_dg).mean(axis=1), dtype=np.float64)
@@ -263,7 +287,7 @@ def class_score(
     rows = bca_interval(mean, sizes_g, np.asarray(values_ds.mean(axis=1), dtype=np.float64), level)
     scores_s = by_seed(sizes_g[None, :])[0]
     noise = _noise(scores_s, np.atleast_2d(np.cov(values_ds, rowvar=False)), prior)
-    return with_seed_noise(rows, noise, len(predictions_sg))
+    return with_seed_noise(rows, noise, len(scores_s))
 
 
 def _noise(scores_s: Array, covariance_ss: Array, prior: SeedNoise | None) -> SeedNoise:

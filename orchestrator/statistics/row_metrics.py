@@ -102,3 +102,39 @@ def accuracy(counts_dg: IntArray, predictions_g: IntArray, references_g: IntArra
     """Return accuracy in [0, 1] for each line of counts, shape (d,)."""
     shares: Array = counts_dg @ (predictions_g == references_g).astype(np.float64) / counts_dg.sum(axis=1)
     return shares
+
+
+def class_statistic(
+    predictions_kn: IntArray, references_n: IntArray, metric: ClassMetric
+) -> tuple[RowStatistic, IntArray]:
+    """Return a metric of classes of several models as a function of counts, and the sizes of the groups of equal rows.
+
+    The function maps counts of shape (d, g) to values of shape (d, k).
+
+    Args:
+        predictions_kn: predicted class ids, by model.
+        references_n: true class ids.
+        metric: see ``macro_f1``.
+    """
+    kinds, sizes_g = np.unique(np.vstack([predictions_kn, references_n]), axis=1, return_counts=True)
+
+    def by_model(counts_dg: IntArray) -> Array:
+        return np.stack([metric(counts_dg, each, kinds[-1]) for each in kinds[:-1]], axis=1)
+
+    return by_model, sizes_g
+
+
+def item_statistic(items_k3n: Array) -> tuple[RowStatistic, IntArray]:
+    """Return F1 of items of several models as a function of counts; see ``class_statistic`` and ``item_f1``.
+
+    Args:
+        items_k3n: right, predicted and true items of each row, by model.
+    """
+    models, three, rows = items_k3n.shape
+    kinds, sizes_g = np.unique(items_k3n.reshape(models * three, rows), axis=1, return_counts=True)
+    kinds_k3g = kinds.reshape(models, three, -1)
+
+    def by_model(counts_dg: IntArray) -> Array:
+        return np.stack([item_f1(counts_dg, items_3g) for items_3g in kinds_k3g], axis=1)
+
+    return by_model, sizes_g

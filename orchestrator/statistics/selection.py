@@ -127,6 +127,25 @@ def covariance_with_winner(values_kn: Array, winner: int, seed_variance: float) 
     return covariance
 
 
+def bootstrapped_covariance(values_dk: Array, winner: int, seed_variance: float) -> Array:
+    """Return the covariance of each trial's score with the winner's over resamplings of the rows, shape (k,).
+
+    For scores that are no means over rows, such as macro-F1. All trials are scored on the same resampled rows, so the
+    covariance holds the rows which they share: sum((x_dk - mean_k) (x_dw - mean_w)) / (d - 1). Source: Efron and
+    Tibshirani 1993, "An Introduction to the Bootstrap", chapter 6. ``winner_score`` takes it as the known covariance.
+
+    Args:
+        values_dk: score of each trial on each resampling; lines with a NaN are left out.
+        winner: place of the winner.
+        seed_variance: variance of the score between seeds.
+    """
+    known_dk = values_dk[np.isfinite(values_dk).all(axis=1)]
+    centred_dk = known_dk - known_dk.mean(axis=0)
+    covariance: Array = centred_dk.T @ centred_dk[:, winner] / (len(known_dk) - 1)
+    covariance[winner] += seed_variance
+    return covariance
+
+
 def share_variance(rows: int, seed_variance: float) -> Callable[[float], float]:
     """Return the variance of a share of rows, such as an accuracy, as a function of its true value.
 
@@ -141,6 +160,29 @@ def share_variance(rows: int, seed_variance: float) -> Callable[[float], float]:
         return seed_variance + inside * (1 - inside) / rows
 
     return variance
+
+
+def scaled_variance(score: float, variance: float, rows: int) -> Callable[[float], float]:
+    """Return the variance of a score in [0, 1], such as macro-F1, as a function of its true value.
+
+    It is in proportion to value (1 - value), as that of a share: the winner's score is too high, and the variance
+    estimated there too low.
+
+    Args:
+        score: the measured score.
+        variance: its estimated variance.
+        rows: number of rows; true values nearer to 0 or 1 than 1 / rows count as 1 / rows away.
+    """
+    smallest = 1 / rows
+
+    def spread(value: float) -> float:
+        inside = min(max(value, smallest), 1 - smallest)
+        return inside * (1 - inside)
+
+    def scaled(value: float) -> float:
+        return variance * spread(value) / spread(score)
+
+    return scaled
 
 
 def winner_score(

@@ -12,6 +12,7 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
+from orchestrator.evaluation.forgetting import PREFIX, Behaviour
 from orchestrator.evaluation.generation.answers import AnswerRows
 from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits, generation_metrics
@@ -31,6 +32,7 @@ class EngineContext:
         objective: the task.
         device: ``cpu`` or ``cuda``.
         bfloat16: whether training computes in bfloat16.
+        without_adapter: the base model's behaviour on general text; None: not measured yet.
     """
 
     def __init__(self, plan: EnginePlan, objective: Objective, splits: Splits | None = None) -> None:
@@ -48,6 +50,7 @@ class EngineContext:
         tokenizer = load_tokenizer(plan.model, classifies=objective.head.classifies)
         self._data: TaskData | None = TaskData(objective, plan.data, tokenizer, splits)
         self.bfloat16 = computes_in_bfloat16(plan.precision, self.device)
+        self.without_adapter: Behaviour | None = None
 
     @property
     def data(self) -> TaskData:
@@ -68,6 +71,22 @@ class EngineContext:
             return None
         all_points = self.plan.timetable.of(task.settings)
         return plan if any(plan.is_due(point, all_points) for point in points) else None
+
+    def shift_due(self, points: Iterable[int]) -> tuple[str, ...]:
+        """Return the shift sets measured at one of some report points, because early stopping needs them."""
+        if not self._early(points):
+            return ()
+        return tuple(name for name in self.data.shift_sets if self._needs_early(f"shift/{name}/"))
+
+    def general_due(self, points: Iterable[int]) -> bool:
+        """Return whether forgetting is measured at one of some report points."""
+        return self._early(points) and self._needs_early(PREFIX)
+
+    def _early(self, points: Iterable[int]) -> bool:
+        return any(point >= self.plan.early_from for point in points)
+
+    def _needs_early(self, prefix: str) -> bool:
+        return any(name.startswith(prefix) for name in self.plan.early)
 
     def answer_rows(self, split: str, task: TrialTask) -> AnswerRows | None:
         """Return the rows of a split to answer when a checkpoint is measured after the search; None for no rows.

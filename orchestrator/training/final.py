@@ -19,6 +19,7 @@ from orchestrator.evaluation.extractive_qa.row_scores import MARGIN, tuned_metri
 from orchestrator.evaluation.forgetting import GENERAL, PREFIX
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
+from orchestrator.evaluation.winner_score import follows
 from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits, objective_of
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
@@ -133,9 +134,12 @@ def measure_test(
     """Measure each trial's best checkpoint in float32; yield its number and ``test/<metric>``.
 
     The rows of the test split are written to the trial's folder before the metrics are yielded. So a ledger with the
-    metrics implies the file; a trial interrupted between the two is measured again. A classifier is also measured on
-    the validation split, and its calibration is written; its error is ``test/ece_15_l1``. So are answers to questions
-    without an answer in some rows: ``test/tuned_f1`` uses the threshold tuned on the validation rows.
+    metrics implies the file; a trial interrupted between the two is measured again.
+
+    A classifier is also measured on the validation split, and its calibration is written; its error is
+    ``test/ece_15_l1``. So are answers to questions without an answer in some rows: ``test/tuned_f1`` uses the threshold
+    tuned on the validation rows. So is every trial of the search if its score follows from rows: the correction of the
+    winner's score needs them.
 
     A packed sweep reports in the number format of training, so ``val/<metric>``, ``train/<metric>`` and the gaps are
     measured again in float32.
@@ -153,7 +157,9 @@ def measure_test(
         for trial in trials:
             adapter, samples = _best_adapter(plan, trial, metric)
             measurements = {prefix: measured_by(adapter, trial.task, split) for prefix, split in splits.items()}
-            if (validation := measurements.get("val")) is None and _tunes(measurements["test"]):
+            scored = trial.confirms is None and follows(metric.name.partition("/")[2], measurements["test"])
+            needed = scored or _tunes(measurements["test"])
+            if (validation := measurements.get("val")) is None and needed:
                 validation = measured_by(adapter, trial.task, "validation")
             owner = Owner(sweep=plan.sweep_key, task=trial.task)
             folder = kept_test_file(sweep_dir, trial.number).parent
@@ -172,7 +178,7 @@ def _tunes(measured: Measurement) -> bool:
 
 def _stored(folder: Path, samples: int, owner: Owner, test: Measurement, validation: Measurement | None) -> Measurement:
     """Write the rows and the calibration of a checkpoint to its trial's folder; return ``test`` with its error."""
-    if validation is not None and _tunes(validation):
+    if validation is not None:
         write_measurement(folder / KEPT_VALIDATION, samples, owner, validation)
         threshold = tuned_threshold(validation.rows.scores)
         if threshold is not None:

@@ -32,7 +32,7 @@ class MixedEngine:
         """Load nothing yet; the base model is loaded for the first trial."""
         self._context = context
         self._solo = SoloEngine(context)
-        self._packed = PackedEngine(context)
+        self._packed = PackedEngine(context, lambda folder, task: self._solo.measure(folder, task, GENERAL).metrics)
         self._packs_turn = True
 
     def start(self, task: TrialTask) -> "MixedRun":

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.cli.plan_view import plan_text
-from orchestrator.core.data import DataSummary
+from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget
+from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.preview import SweepPlan
 from tests.report.test_views import shown
 
@@ -52,6 +54,27 @@ def test_plan_shows_range_of_trial_lengths() -> None:
         shown(plan_text(replace(PLAN, ends=(60, 1200))), 160).split()
     )
     assert "ends at" not in shown(plan_text(PLAN), 160)
+
+
+def test_plan_states_cost_of_measurements_for_early_stopping() -> None:
+    source = Source(origin=Origin.LOCAL, name="rows.csv")
+    engines = EnginePlan(
+        objective="sentiment",
+        model=source,
+        data=DataPlan(source=source, train=1000, validation=100, test=100, train_eval=50),
+        report_points=(250, 500, 750, 1000),
+        sweep_dir="",
+        metric="val/loss",
+        early=("shift/tweets/loss", "forgetting/similarity"),
+        early_from=500,
+    )
+    rows = {"train": 1000, "validation": 100, "test": 100, "shift/tweets": 200, "shift/news": 300}
+    text = early_text(engines, rows, 32.0)
+    # 3 x (200 x 32 + 200 x 64) tokens of 3 x 19,200 + 4 x 150 x 32 + 3 x 1,000 x 32
+    expected = "200 rows of shift/tweets and up to 200 general texts at 3 of 4 reports, about 33% of a trial's time"
+    assert text == f"{expected} (estimate from tokens)"
+    assert expected in " ".join(shown(plan_text(replace(PLAN, early=text)), 200).split())
+    assert early_text(replace(engines, early=()), rows, 32.0) is None
 
 
 def test_plan_shows_start_points_and_prior() -> None:

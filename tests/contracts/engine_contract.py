@@ -415,6 +415,27 @@ class EngineContract(AdapterContract):
         with pytest.raises(ValueError, match="no split 'nowhere'"):
             engine.measure(checkpoint, self.task(), "nowhere")
 
+    def test_reports_hold_metrics_for_early_stopping(
+        self, build: Callable[..., Engine], alike: Callable[..., bool]
+    ) -> None:
+        early = {"early": ("shift/other/loss",), "early_from": POINTS[1]}
+        whole = self.all_reports(build("whole", **early), self.task())
+        reports = self.all_reports(build("early", **early), self.task(), POINTS[:2])
+        run = build("early", **early).start(self.task())  # resumes from the second report
+        reports += [run.advance(point) for point in POINTS[2:]]
+        found = dict(run.finish(POINTS[1]))
+        run.close()
+
+        def shift(all_reports: list[Report]) -> list[dict[str, float]]:
+            return [{k: v for k, v in report.metrics.items() if k.startswith("shift/")} for report in all_reports]
+
+        assert alike(shift(reports), shift(whole))
+        assert [any(name.startswith("shift/") for name in report.metrics) for report in reports] == [
+            point >= POINTS[1] for point in POINTS
+        ]
+        for name in self.objective.metrics:
+            assert reports[1].metrics[f"shift/other/{name}"] == pytest.approx(found[f"shift/other/{name}"], rel=1e-4)
+
     def test_finish_records_test_rows(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         engine, plain = build(record=True), build("plain")
         run, other = engine.start(self.task()), plain.start(self.task())

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals, seeds_interval
-from orchestrator.evaluation.seed_noise import assumed_seed_sd
+from orchestrator.evaluation.seed_noise import assumed_seed_sd, seed_sd
 from orchestrator.promotion.paired import paired_test
 from orchestrator.statistics.intervals import mean_interval
 from orchestrator.statistics.paired import paired_means
@@ -104,6 +105,47 @@ def test_seed_noise_follows_training_rows(training_rows: int | None, sd: float) 
     assert assumed_seed_sd(training_rows) == pytest.approx(sd, abs=5e-5)
     found = metric_intervals(metrics(rows(10)), rows(10), training_rows)["accuracy"]
     assert found.seed_sd == assumed_seed_sd(training_rows)
+
+
+def entities(seed: int, found: float, of: int = 200) -> RowMeasures:
+    """Return rows with two true entities each, of which an adapter finds a share."""
+    generator = np.random.default_rng(seed)
+    right = generator.binomial(2, found, of).astype(float)
+    scores = dict(zip(COUNTS, (right, right + generator.binomial(1, 0.2, of), np.full(of, 2.0)), strict=True))
+    named = {name: tuple(values.tolist()) for name, values in scores.items()}
+    return RowMeasures(losses=(1.0,) * of, units=(1.0,) * of, scores=named)
+
+
+def test_f1_of_entities_over_seeds_holds_both_noises() -> None:
+    equal = [entities(0, 0.7)] * 3
+    apart = [entities(0, 0.6), entities(0, 0.7), entities(0, 0.8)]
+    alike, different = (seeds_interval("f1", seeds, 15_000) for seeds in (equal, apart))
+    assert alike is not None
+    assert different is not None
+    assert alike.seed_sd == 0
+    assert different.seed_sd == pytest.approx(0.09, abs=0.04)
+    assert different.high - different.low > 3 * (alike.high - alike.low)
+    assert (different.seeds, different.rows) == (3, 200)
+    measured = seed_sd("f1", 15_000, apart)
+    assert (measured.value, measured.origin) == (different.seed_sd, "measured with 3 fresh seeds")
+
+
+def windowed(windows: int, wrong: int, key: str = "") -> RowMeasures:
+    """Return 100 rows of questions, each with some windows."""
+    scores = tuple(float(row >= wrong) for row in range(100))
+    keys = tuple(f"{key}{row}" for row in range(100))
+    units = (float(windows),) * 100
+    return RowMeasures(losses=units, units=units, scores={"exact_match": scores}, keys=keys)
+
+
+def test_rows_of_windows_are_paired_by_key() -> None:
+    short, long = windowed(3, 40), windowed(1, 10)
+    found = adapter_ties("exact_match", {0: short, 1: long})
+    assert found is not None
+    assert (found.members, [each.trial for each in found.worse]) == ((1,), [0])
+    assert adapter_ties("loss", {0: short, 1: long}) is None  # a row has another number of windows
+    assert paired_test("loss", short, long) is None
+    assert adapter_ties("exact_match", {0: short, 1: windowed(1, 10, key="other")}) is None
 
 
 def test_metrics_with_a_value_per_row_have_intervals_and_tests() -> None:

@@ -6,18 +6,18 @@ import pytest
 import transformers
 
 from orchestrator.objective.protocol import Head
-from tests.families.support import support_page
+from tests.families.page import families_page
 from tests.families.tiny_families import families
 from tests.families.walk import Found, walk
 
-PAGE = Path(__file__).parents[2] / "docs" / "support.md"
+PAGE = Path(__file__).parents[2] / "docs" / "families.md"
 
 
 @pytest.mark.extended
 @pytest.mark.timeout(3600)
 def test_no_family_reports_something_else() -> None:
     found = [*walk(families())]
-    PAGE.write_text(support_page(found, transformers.__version__), encoding="utf-8")
+    PAGE.write_text(families_page(found, transformers.__version__), encoding="utf-8")
     assert sum(one.packs for one in found) > 100
     assert [(one.name, one.head, one.off) for one in found if one.wrong] == []
 
@@ -30,7 +30,7 @@ def test_page_has_the_reason_for_solo_families() -> None:
         Found(name="blt", head="causal_lm", built=False, why="96 million parameters"),
     ]
     found.append(Found(name="fsmt", head="seq2seq_lm", why="its packed logits differ", off={"solo export": 0.1}))
-    page = support_page(found, "5.23.0")
+    page = families_page(found, "5.23.0")
     assert "## Wrong" in page
     assert "| Packed | 0 | 0 | 1 | 0 |" in page
     assert "| causal LM | bert |" in page

@@ -5,6 +5,7 @@ of a token are those of the start and of the end of the answer. B: windows, T: t
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ class ExtractiveQA:
         except ValueError as error:
             raise DataError(f"objective {self.name}: {error}") from error
         types = any(any(window.token_type_ids or ()) for window in found)
+        keys = [_key(*row) for row in zip(questions, contexts, answers, strict=True)]
         numbers: dict[int, int] = {}
         examples: list[Example] = []
         for window in found:
@@ -128,6 +130,7 @@ class ExtractiveQA:
                     **({"token_type_ids": window.token_type_ids} if types else {}),
                     "labels": _labels(window, answers[window.row]),
                     "window": number,
+                    "row": keys[window.row],
                     "offsets": window.offsets,
                     "context": contexts[window.row],
                     "answers": answers[window.row].texts,
@@ -184,6 +187,12 @@ class ExtractiveQA:
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None; a task may override this."""
         return None
+
+
+def _key(question: str, context: str, answers: Marked) -> str:
+    """Return a digest of a row, which does not depend on its windows."""
+    content = json.dumps([question, context, answers.texts, answers.starts])
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def _labels(window: Window, answers: Marked) -> list[int]:

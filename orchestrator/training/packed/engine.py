@@ -19,7 +19,7 @@ from orchestrator.training.engine import Capacity
 from orchestrator.training.model.adapters import reason_of
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
-from orchestrator.training.packed.execution.reporting import write_reports
+from orchestrator.training.packed.execution.reporting import MeasureGeneral, write_reports
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.limits.fitness import reason_not_to_pack
@@ -40,9 +40,10 @@ class PackedEngine:
     frees the slot with ``leave``. Reports are measured in the number format of training.
     """
 
-    def __init__(self, context: EngineContext) -> None:
+    def __init__(self, context: EngineContext, measure_general: MeasureGeneral) -> None:
         """Load nothing yet; the base model is loaded for the first trial with a slot."""
         self._context = context
+        self._measure_general = measure_general
         self._dtype = torch.bfloat16 if context.bfloat16 else torch.float32
         self._stepper: Stepper | None = None
         self._pack: Pack | None = None
@@ -130,7 +131,7 @@ class PackedEngine:
         for trial in trials:
             trial.train_s += spent * tokens[trial] / sum(tokens.values())
         intact = [trial for trial in trials if trial.task.number not in diverged]
-        write_reports(intact, self._stepper, self._context)
+        write_reports(intact, self._stepper, self._context, self._measure_general)
         outcomes: dict[int, Report | DivergedError] = {}
         for number, point in wanted.items():
             if number in diverged:

@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.core.errors import LoratoryError, UserError
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.evaluation.forgetting import GENERAL, Behaviour, behaviour, forgetting
+from orchestrator.evaluation.forgetting import GENERAL, behaviour, forgetting
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import objective_of
 from orchestrator.training.answers import write_and_score
@@ -41,7 +41,6 @@ class SoloEngine:
         """
         self._context = context
         self._launch = launch
-        self._without_adapter: Behaviour | None = None
 
     def start(self, task: TrialTask) -> "SoloRun":
         """Return the trial's run; it takes no memory before its first update.
@@ -105,11 +104,11 @@ class SoloEngine:
             torch.set_num_threads(context.plan.threads)
             plan, texts, head = context.plan, context.data.general(), context.objective.head
             base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
-            if self._without_adapter is None:  # the same for all adapters
-                self._without_adapter = behaviour(base.model, head, texts)
+            if context.without_adapter is None:  # the same for all adapters
+                context.without_adapter = behaviour(base.model, head, texts)
             model = with_adapter(base, adapter)
             with merged(model):
-                metrics = forgetting(self._without_adapter, behaviour(model, head, texts))
+                metrics = forgetting(context.without_adapter, behaviour(model, head, texts))
         return Measurement(metrics=metrics, rows=RowMeasures(losses=(), units=()))
 
     def close(self) -> None:

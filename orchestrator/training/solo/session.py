@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.plan import Attention
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.forgetting import behaviour, forgetting
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
+from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.objective.protocol import objective_of
 from orchestrator.training.answers import write_and_score
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
@@ -112,6 +114,9 @@ class Session:
             quantisation=plan.quantisation,
             stays_on_cpu=self._worker.world > 1 and plan.deepspeed is None,
         )
+        if context.without_adapter is None and context.general_due(self._update_plan.due):
+            with kept_random_state():
+                context.without_adapter = behaviour(base.model, context.objective.head, context.data.general())
         start = self._start_rows(base.model.device.type)
         adapted = adapt(base, self._task.settings, context.objective.head, start, updates=updates)
         use_fast_dropout(adapted.model)
@@ -189,11 +194,13 @@ class Session:
                 found = write_and_score(trainer.adapted_model, context, wanted).metrics
                 answers = {f"val/{name}": value for name, value in found.items()}
                 answers["time/generation_s"] = time.perf_counter() - started
+            early = self._early(trainer, points)
         tokens = self._update_plan.tokens[update]
         new_tokens = tokens - self._update_plan.tokens[self._last_update]
         return {
             **{f"{split}/{name}": value for split in ("val", "train") for name, value in measured[split].items()},
             **answers,
+            **early,
             **gaps(measured["val"], measured["train"]),
             "optim/learning_rate": trainer.learning_rate,
             "progress/samples": float(update * settings.rows_per_update),
@@ -203,3 +210,20 @@ class Session:
             "time/train_s": train_s,
             "time/eval_s": time.perf_counter() - began,
         }
+
+    def _early(self, trainer: "SoloTrainer", points: list[int]) -> dict[str, float]:
+        """Return the metrics of shift sets and of forgetting that early stopping needs at these points."""
+        context, began, metrics = self._context, time.perf_counter(), dict[str, float]()
+        if sets := context.shift_due(points):
+            context.add_references(self._task.settings)  # trials of another length have replaced the rows
+            rows = {name: context.data.measured(name, self._task) for name in sets}
+            by_set = {
+                name: measure(trainer.adapted_model, self._objective, examples, context.data.tokenizer).metrics
+                for name, examples in rows.items()
+            }
+            metrics |= shift_metrics(by_set, time.perf_counter() - began)
+        if context.general_due(points):
+            assert context.without_adapter is not None, "measured before the first update"
+            after = behaviour(trainer.adapted_model, context.objective.head, context.data.general())
+            metrics |= forgetting(context.without_adapter, after)
+        return metrics

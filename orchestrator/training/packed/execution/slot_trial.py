@@ -158,6 +158,13 @@ class SlotTrial:
         self.folder.clear_scratch()
         self.reported_update, self.started_at, self.train_s = self.update, time.time(), 0.0
 
+    def written_adapter(self) -> Path:
+        """Write the present adapter to a folder that the next ``commit`` removes; return the folder."""
+        folder = self.folder.scratch / "measured"
+        shutil.rmtree(folder, ignore_errors=True)
+        self._adapter.save(folder / ADAPTER, self.pack.tensors(self.slot, self._adapter))
+        return folder
+
     def load_adapter_of(self, nominal_samples: int) -> None:
         """Load the adapter of an earlier report into the slot to measure it; the trial must not train afterwards."""
         with safe_open(self.folder.checkpoint(nominal_samples) / ADAPTER / WEIGHTS, framework="pt") as file:

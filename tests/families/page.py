@@ -1,4 +1,4 @@
-"""Write the results of the walk to ``docs/support.md``."""
+"""Write the results of the walk to ``docs/families.md``."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ rows of equal length are measured together.
 """
 
 
-def support_page(found: Iterable[Found], version: str) -> str:
+def families_page(found: Iterable[Found], version: str) -> str:
     """Return the page."""
     found = sorted(found, key=lambda one: (one.name, one.head))
     groups: dict[str, list[Found]] = {"Packed": [], "Solo": [], "Refused": [], "Wrong": [], "Not tried": []}

@@ -1,0 +1,342 @@
+"""The cells of the support matrix: task × model family × method × engine, with the source of model and rows.
+
+``python -m tests.support.cells`` prints the tests of the other rows.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.core.space import ParamValue
+
+FAMILIES: Mapping[str, str] = {"bert": "BERT", "roberta": "RoBERTa", "gpt2": "GPT", "llama": "Llama", "t5": "T5"}
+"""Title of each model family."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """A way to adapt a model.
+
+    Attributes:
+        params: settings of its trial.
+        in_all: whether every task is tried with it, or one family of one task alone.
+    """
+
+    title: str
+    params: Mapping[str, ParamValue]
+    in_all: bool = True
+
+
+def _method(title: str, name: str, *, in_all: bool = True, **params: ParamValue) -> Method:
+    return Method(title=title, params={"method": name, **params}, in_all=in_all)
+
+
+METHODS: Mapping[str, Method] = {
+    "lora": _method("LoRA", "lora", dora=False),
+    "dora": _method("DoRA", "lora", dora=True),
+    "ia3": _method("IA³", "ia3"),
+    "oft": _method("OFT", "oft"),
+    "adalora": _method("AdaLoRA", "adalora"),
+    "prompt_tuning": _method("prompt tuning", "prompt_tuning"),
+    "prefix_tuning": _method("prefix tuning", "prefix_tuning"),
+    "head": _method("head alone", "head"),
+    "loha": _method("LoHa", "loha", in_all=False),
+    "lokr": _method("LoKr", "lokr", in_all=False),
+    "vera": _method("VeRA", "vera", in_all=False),
+    "boft": _method("BOFT", "boft", in_all=False),
+    "p_tuning": _method("P-tuning", "p_tuning", in_all=False),
+}
+PACKED = ("lora", "dora")
+"""Methods that train in packs. The solo engine trains them too, in a sweep of its own for one family of each task."""
+EVERY_METHOD = ("sentiment", "bert")
+"""The sweep with all methods."""
+NO_TEXT = "the family writes no text"
+ONE_MODEL = "the task needs a causal model"
+SAME_HEAD = "not run here; the family has the same head as in the first task"
+NO_HEAD = "not run here; docs/families.md has its heads"
+PROMPTS = "peft's virtual tokens fit text classifiers and causal models"
+TWO_PARTS = "a classifier with encoder and decoder takes no virtual tokens"
+NO_PACK = "the model does not pack with this head; docs/families.md has the reason"
+NOT_LINEAR = "peft's OFT needs linear layers, and GPT-2 has Conv1D"
+NOT_A_HEAD = "the model of the task has no new head"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """A task, tried with some families.
+
+    Attributes:
+        title: the task in words.
+        objectives: objective by family; the first family is also trained by the solo engine.
+        model: source of the base model by family; ``folder`` if absent.
+        rows: format of the rows by family.
+        skipped: reason for each family that is not tried.
+        refused: reason for each method that the task cannot have.
+        unfit: reason for each method that a family cannot have in this task.
+        solo: families that do not pack with the head of the task; docs/families.md has the reason.
+    """
+
+    title: str
+    objectives: Mapping[str, str]
+    rows: Mapping[str, str]
+    skipped: Mapping[str, str]
+    model: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    unfit: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    solo: tuple[str, ...] = ()
+
+
+def _task(
+    title: str,
+    objective: str | Mapping[str, str],
+    rows: Mapping[str, str],
+    *,
+    skipped: str,
+    model: Mapping[str, str] | None = None,
+    refused: Mapping[str, str] | None = None,
+    reasons: Mapping[str, str] | None = None,
+    unfit: Mapping[str, Mapping[str, str]] | None = None,
+    solo: tuple[str, ...] = (),
+) -> Task:
+    """Return a task; ``skipped`` is the reason for the families without rows and without an entry in ``reasons``."""
+    return Task(
+        title=title,
+        objectives={family: objective if isinstance(objective, str) else objective[family] for family in rows},
+        rows=rows,
+        skipped={family: (reasons or {}).get(family, skipped) for family in FAMILIES if family not in rows},
+        model=model or {},
+        refused=refused or {},
+        unfit={"gpt2": {"oft": NOT_LINEAR}, **(unfit or {})} if "gpt2" in rows else unfit or {},
+        solo=solo,
+    )
+
+
+_WRITES = {"bert": NO_TEXT, "roberta": NO_TEXT}
+_NO_PROMPTS = {"prompt_tuning": PROMPTS, "prefix_tuning": PROMPTS, "p_tuning": PROMPTS}
+_NO_HEAD = {"head": NOT_A_HEAD}
+_T5_WRITES = {"t5": {"prompt_tuning": PROMPTS, "prefix_tuning": PROMPTS}}
+
+TASKS: Mapping[str, Task] = {
+    "sentiment": _task(
+        "sentiment analysis",
+        "sentiment",
+        {"bert": "csv", "roberta": "tsv", "gpt2": "jsonl", "llama": "parquet", "t5": "sqlite"},
+        skipped=SAME_HEAD,
+        unfit={"t5": {"prompt_tuning": TWO_PARTS, "prefix_tuning": TWO_PARTS}},
+        solo=("t5",),
+    ),
+    "topics": _task(
+        "classes found in the data",
+        "classification",
+        {"bert": "text folders", "gpt2": "arrow"},
+        model={"bert": "torchhub"},
+        skipped=SAME_HEAD,
+    ),
+    "pairs": _task("text pairs", "classification", {"roberta": "csv", "llama": "jsonl"}, skipped=SAME_HEAD),
+    "labels": _task(
+        "several labels per text",
+        "multi_label",
+        {"bert": "csv", "llama": "parquet"},
+        model={"bert": "kaggle"},
+        skipped=SAME_HEAD,
+    ),
+    "numbers": _task(
+        "regression", "regression", {"bert": "csv", "gpt2": "sqlite"}, model={"bert": "hub"}, skipped=SAME_HEAD
+    ),
+    "entities": _task(
+        "entities",
+        "entities",
+        {"bert": "conll", "roberta": "jsonl", "gpt2": "jsonl", "t5": "jsonl"},
+        skipped=NO_HEAD,
+        refused=_NO_PROMPTS,
+    ),
+    "answers": _task(
+        "question answering, by a part of the text",
+        "extractive_qa",
+        {"bert": "jsonl", "roberta": "parquet"},
+        skipped="the model reads the text once; a causal model writes the answer, see below",
+        refused=_NO_PROMPTS,
+    ),
+    "written": _task(
+        "question answering, in written answers",
+        {"gpt2": "generation", "llama": "generation", "t5": "generation_seq2seq"},
+        {"gpt2": "csv", "llama": "jsonl", "t5": "csv"},
+        reasons=_WRITES,
+        skipped=NO_TEXT,
+        refused=_NO_HEAD,
+        unfit=_T5_WRITES,
+    ),
+    "summaries": _task(
+        "summarisation",
+        {"gpt2": "headline", "llama": "headline", "t5": "headline_seq2seq"},
+        {"gpt2": "csv", "llama": "jsonl", "t5": "parquet"},
+        reasons=_WRITES,
+        skipped=NO_TEXT,
+        refused=_NO_HEAD,
+        unfit=_T5_WRITES,
+    ),
+    "chat": _task(
+        "instruction tuning",
+        "chat",
+        {"llama": "jsonl", "gpt2": "jsonl"},
+        reasons=_WRITES,
+        skipped=ONE_MODEL,
+        refused=_NO_HEAD,
+    ),
+    "preference": _task(
+        "preference tuning",
+        "preference",
+        {"llama": "jsonl", "gpt2": "csv"},
+        reasons=_WRITES,
+        skipped=ONE_MODEL,
+        refused=_NO_HEAD,
+    ),
+    "chat_preference": _task(
+        "preference tuning on conversations",
+        "chat_preference",
+        {"llama": "jsonl"},
+        reasons={**_WRITES, "gpt2": "not run here; see instruction tuning and preference tuning"},
+        skipped=ONE_MODEL,
+        refused=_NO_HEAD,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One trial of the matrix.
+
+    Attributes:
+        engine: ``packed`` or ``solo``.
+        alone: whether the sweep names the solo engine, for a method that would pack.
+    """
+
+    task: str
+    family: str
+    method: str
+    engine: str
+    alone: bool = False
+
+    @property
+    def id(self) -> str:
+        """Name of the cell's test."""
+        return "-".join((self.task, self.family, self.method, self.engine))
+
+    @property
+    def sweep(self) -> tuple[str, str, bool]:
+        """The sweep of the cell: task, family, ``alone``."""
+        return self.task, self.family, self.alone
+
+
+def _cells() -> Iterator[Cell]:
+    for name, task in TASKS.items():
+        for family in task.rows:
+            for key, method in METHODS.items():
+                left_out = {*task.refused, *task.unfit.get(family, {})}
+                if key not in left_out and (method.in_all or (name, family) == EVERY_METHOD):
+                    packs = key in PACKED and family not in task.solo
+                    yield Cell(task=name, family=family, method=key, engine="packed" if packs else "solo")
+        first = next(iter(task.rows))
+        yield from (Cell(task=name, family=first, method=key, engine="solo", alone=True) for key in PACKED)
+
+
+CELLS = tuple(sorted(_cells(), key=lambda cell: cell.sweep))
+"""All cells; those of one sweep are neighbours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Covered:
+    """A row of the page that other tests of the suite show.
+
+    Attributes:
+        subject: a method, a framework or a source.
+        what: the shown behaviour.
+        tests: node ids; a whole file, a class, or a test with all its parameters.
+        extra: the extra with a package for these tests; None: none is needed.
+    """
+
+    subject: str
+    what: str
+    tests: tuple[str, ...]
+    extra: str | None = None
+
+
+METHODS_ELSEWHERE = (
+    Covered(
+        subject="QLoRA",
+        what="a base model in 4 bits (NF4): memory, codes, products, heads; what is refused",
+        tests=("tests/training/model/test_quantised.py",),
+        extra="qlora",
+    ),
+    Covered(
+        subject="DeepSpeed: ZeRO 1 and 2, with and without offload",
+        what="the same losses, norms and weights as without DeepSpeed",
+        tests=("tests/training/solo/test_deepspeed.py::TestAsWithout",),
+        extra="deepspeed",
+    ),
+    Covered(
+        subject="all other methods of peft",
+        what="equal to plain peft, resumed exactly, exported",
+        tests=("tests/training/solo/test_methods_of_peft.py::test_method_equals_plain_peft_and_resumes_exactly",),
+    ),
+)
+FRAMEWORKS = (
+    Covered(
+        subject="PyTorch",
+        what="a function of the user in a sweep: killed, resumed, promoted, used",
+        tests=("tests/e2e/test_function.py",),
+    ),
+    Covered(
+        subject="TensorFlow (Keras)",
+        what="a function with LoRA layers learns and resumes exactly",
+        tests=("tests/training/function/test_keras.py",),
+        extra="tensorflow",
+    ),
+)
+SOURCES = (
+    Covered(
+        subject="model and data of the Hugging Face hub",
+        what="over HTTP on this machine: commits, configurations, gated, missing, incomplete, offline",
+        tests=("tests/assets/test_hub_server.py",),
+    ),
+    Covered(
+        subject="PyTorch Hub",
+        what="a local repository; its code runs once, changed code is another model",
+        tests=("tests/assets/test_model_sources.py::test_torchhub_code_runs_once",),
+    ),
+    Covered(
+        subject="TensorFlow Hub's models on Kaggle",
+        what="kagglehub's cache; a pinned version",
+        tests=("tests/assets/test_model_sources.py::test_kaggle_version_is_pinned",),
+    ),
+    Covered(
+        subject="GGUF",
+        what="converted once; damaged files are refused",
+        tests=("tests/assets/test_model_sources.py::test_gguf_file_is_converted_once", "tests/assets/test_gguf.py"),
+    ),
+    Covered(
+        subject="packaged data",
+        what="the asset contract",
+        tests=("tests/assets/test_data.py::TestPackaged", "tests/assets/test_made_news.py"),
+    ),
+    Covered(
+        subject="csv, tsv, json, jsonl, parquet",
+        what="the asset contract",
+        tests=("tests/assets/test_data.py::TestLocal",),
+    ),
+    Covered(
+        subject="arrow, feather", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestArrow",)
+    ),
+    Covered(
+        subject="folders of text", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestFolder",)
+    ),
+    Covered(subject="SQL", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestSqlite",)),
+    Covered(
+        subject="several files", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestSeveral",)
+    ),
+)
+ELSEWHERE = (*METHODS_ELSEWHERE, *FRAMEWORKS, *SOURCES)
+"""Rows shown by tests outside of this package."""
+
+if __name__ == "__main__":
+    sys.stdout.write(" ".join(dict.fromkeys(test for row in ELSEWHERE for test in row.tests)))
