@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 MODEL = "model.gguf"
+_USE = f"With llama.cpp; the weights are in float32.\n\n```sh\nllama-cli -m {MODEL}\n```"
 
 
 def export_merged_gguf(adapter: Path, card: AdapterCard, target: Path, gates: Sequence[GateLine] = ()) -> Path:
@@ -54,7 +55,7 @@ def export_merged_gguf(adapter: Path, card: AdapterCard, target: Path, gates: Se
         export_merged(adapter, card, merged)
         write_model(merged, target / MODEL)
         rmtree(merged)
-        (target / "README.md").write_text(merged_card(card, gates, MODEL), encoding="utf-8")
+        (target / "README.md").write_text(merged_card(card, gates, _USE), encoding="utf-8")
     return target
 
 
