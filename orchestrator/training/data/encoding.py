@@ -162,9 +162,7 @@ def tokens_text(
     for length in sorted(max_lengths):
         found = {name: encoder.is_stored(rows, length, digests.get(name)) for name, rows in splits.items() if len(rows)}
         if None in found.values():
-            return (
-                "encoded in every process: LORATORY_TOKENS_GB is 0, or the objective or tokenizer cannot be compared"
-            )
+            return "encoded in every process: LORATORY_TOKENS_GB is 0, or the objective or tokenizer cannot be compared"
         stored = [name for name, is_stored in found.items() if is_stored]
         missing = [name for name in found if name not in stored]
         parts = [f"reused ({', '.join(stored)})"] if stored else []

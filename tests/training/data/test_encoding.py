@@ -20,6 +20,7 @@ from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.objective.encoded_rows import KEPT, EncodedRows, lengths_of, sizes_of, values_of
+from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Example
 from orchestrator.objective.windows import of_rows, rows_of
 from orchestrator.training.data.encoding import PART, Encoder, tokens_text
@@ -199,6 +200,34 @@ def test_examples_arrow_changes_stay_in_memory(tokenizer: PreTrainedTokenizerBas
     assert isinstance(found, list)
     assert found[0]["pair"] == (1, 2)
     assert token_store.entries() == []
+
+
+_TEXTS = ["a good film", "the bad film is here"]
+_ANSWERS = [{"text": ["good"], "answer_start": [2]}, {"text": [], "answer_start": []}]
+_MESSAGES = [{"role": "user", "content": "good"}, {"role": "assistant", "content": "film"}]
+_TEMPLATE = "{% for one in messages %}{{ one['role'] + ' ' + one['content'] + '[SEP]' }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "bound"),
+    [
+        ("classification", {"text_pair": _TEXTS, "label": [0, 1]}, {"classes": ("no", "yes")}),
+        ("multi_label", {"label": [[0.0, 1.0], [1.0, 1.0]]}, {"classes": ("no", "yes")}),
+        ("regression", {"label": [[0.5], [1.0]]}, {"classes": ("score",)}),
+        ("generation", {"target": _TEXTS}, {}),
+        ("generation_seq2seq", {"target": _TEXTS}, {}),
+        ("entities", {"entities": ['[[2, 6, "A"]]', "[]"]}, {"classes": ("O", "B-A", "I-A")}),
+        ("extractive_qa", {"text_pair": ["a good film " * 20] * 2, "answers": _ANSWERS}, {}),
+        ("chat", {"messages": [_MESSAGES] * 2}, {"chat_template": _TEMPLATE}),
+    ],
+)
+def test_examples_of_shipped_objectives_are_stored(
+    tokenizer: PreTrainedTokenizerBase, name: str, columns: dict[str, Any], bound: dict[str, Any]
+) -> None:
+    objective, rows = load_objective(name, **bound), datasets.Dataset.from_dict({"text": _TEXTS, **columns})
+    stored = Encoder(objective, tokenizer).encode(rows, 40)
+    assert isinstance(stored, EncodedRows)
+    assert [*stored] == objective.encode(rows, tokenizer, 40)
 
 
 def test_objective_without_file_stays_in_memory(tokenizer: PreTrainedTokenizerBase) -> None:
