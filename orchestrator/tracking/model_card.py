@@ -332,12 +332,32 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
 
 
-def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
-    """Return the README of the base model with the adapter merged into its weights."""
+def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = (), gguf: str | None = None) -> str:
+    """Return the README of the base model with the adapter merged into its weights.
+
+    Args:
+        card: the adapter's card.
+        gates: the gates of its promotion.
+        gguf: the model's file for llama.cpp; None: a folder for transformers.
+    """
     hub = _hub_id(card)
     auto, tag = _auto_and_tag(card)
+    use = (
+        f"""```python
+from transformers import {auto}, AutoTokenizer
+
+model = {auto}.from_pretrained("THIS FOLDER").eval()
+tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+```"""
+        if gguf is None
+        else f"""With llama.cpp; the weights are in float32.
+
+```sh
+llama-cli -m {gguf}
+```"""
+    )
     return f"""---
-library_name: transformers
+library_name: {"transformers" if gguf is None else "gguf"}
 pipeline_tag: {tag}
 {f"base_model: {hub}" if hub else "# base_model: a local folder"}
 ---
@@ -349,12 +369,7 @@ The base model with the adapter of trial {card.trial} of the sweep {card.sweep} 
 
 ## Use it
 
-```python
-from transformers import {auto}, AutoTokenizer
-
-model = {auto}.from_pretrained("THIS FOLDER").eval()
-tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
-```
+{use}
 {_data(card)}
 ## Measured
 
