@@ -80,8 +80,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EnginePlan
             validation=32,
             test=32,
             train_eval=16,
+            general=Source(origin=Origin.LOCAL, name=str(folder / "rows.csv")),
         ),
         report_points=POINTS,
+        early=("forgetting/similarity",),
+        early_from=POINTS[1],
         sweep_dir=str(folder / "sweep"),
         metric="val/loss",
         precision=Precision.FLOAT32,
@@ -106,7 +109,8 @@ def test_two_workers_train_as_one(
     config: Config | None, alone: tuple[EnginePlan, list[Report]], tmp_path: Path
 ) -> None:
     plan, expected = alone
-    divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2, deepspeed=config)
+    early = plan.early if config is None else ()
+    divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2, deepspeed=config, early=early)
     for attempt, last in enumerate((1, None)):  # killed at the first report, then resumed
         spawn(work, (divided, str(tmp_path / f"store{attempt}"), last), nprocs=2)
     engine = build_engine(divided)
@@ -117,6 +121,9 @@ def test_two_workers_train_as_one(
         assert [one.metrics[name] for name in LOSSES] == pytest.approx(
             [other.metrics[name] for name in LOSSES], abs=1e-5
         )
+        if early and one.nominal_samples >= plan.early_from:
+            forgotten, expected_forgotten = (each.metrics["forgetting/similarity"] for each in (one, other))
+            assert forgotten == pytest.approx(expected_forgotten, abs=1e-3)
     file = f"trials/0000/checkpoint-{POINTS[-1]}/adapter/adapter_model.safetensors"
     weights, whole = load_file(tmp_path / "sweep" / file), load_file(Path(plan.sweep_dir) / file)
     assert weights.keys() == whole.keys()
