@@ -1,4 +1,4 @@
-"""The parameter-efficient methods: their settings and options, the names of their tensors, their limits.
+"""The methods of fine-tuning: their settings and options, the names of their tensors, their limits.
 
 The method is a setting of a trial like any other. Nothing here knows peft: ``peft_methods.json`` is written from the
 installed peft by ``tests/core/peft_table.py``.
@@ -120,6 +120,10 @@ LENGTH = ("epochs", "batch_size", "accumulation")
 """The settings that decide the number of optimizer steps of a trial."""
 HEAD = "head"
 """Trains the head of a classifier alone: the reference for what an adapter adds."""
+FULL = "full"
+"""Trains all weights of the model: full fine-tuning, the reference beside adapters."""
+FULL_RATE = 0.1
+"""The best learning rate of full fine-tuning as a fraction of LoRA's ("LoRA Without Regret", Schulman et al. 2025)."""
 VIRTUAL_TOKENS = 20
 """Number of virtual tokens of a prompt if ``num_virtual_tokens`` is absent; peft has no default."""
 
@@ -273,6 +277,7 @@ METHODS: Mapping[str, Method] = {
     "prefix_tuning": _prompt("prefix_tuning"),
     "p_tuning": _prompt("p_tuning"),
     HEAD: _method(HEAD, _NONE, adapts_layers=False),
+    FULL: _method(FULL, _NONE, adapts_layers=False),
 }
 """By the name in a sweep file, which is peft's. Papers: docs/howto/methods.md.
 

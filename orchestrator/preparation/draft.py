@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.core.methods import FULL_RATE
 from orchestrator.search.prior.rates import expected_rate, shipped_rates
 
 _LENGTHS = (32, 64, 128, 256, 512)
@@ -83,6 +84,7 @@ data:
 search:
   space:
     learning_rate: {{low: {low:.1e}, high: {high:.1e}, log: true}}   # around the measured best rate for this size
+    # with adapter.method full (all weights): {FULL_RATE * low:.1e} to {FULL_RATE * high:.1e}, without rank and dropout
     rank: {{choices: [{ranks}]}}          # a higher rank fits more and overfits sooner
     dropout: {{low: 0, high: 0.2, step: 0.1}}
     batch_size: {{choices: [{batches}]}}

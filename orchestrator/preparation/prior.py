@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from orchestrator.core.methods import FULL, LORA
 from orchestrator.core.policy import PriorName
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.defaults import Stored
@@ -41,11 +42,13 @@ def with_prior(spec: SweepSpec, stored: Stored | None, ledger: Ledger | None, we
 def _shipped(spec: SweepSpec, target: Target, weights: int) -> tuple[SweepSpec, str]:
     if spec.start_points:
         return spec, "none added: the sweep file has its own start points"
-    point = shipped_point(target)
-    if point is None:
+    found = {method: shipped_point(target, method=method) for method in (LORA, FULL)}
+    points = {method: point for method, point in found.items() if point is not None}
+    if not points:
         return spec, "none added: only learning_rate, rank, batch_size and alpha of lora have measured values"
     origin = f"from measurements of lora on models of like size; this one has {_size(weights)} weights"
-    return _with(spec, [point], f"shipped: {_text(point)} ({origin})")
+    origin += "; full at a tenth of lora's rate" if FULL in points else ""
+    return _with(spec, [*points.values()], f"shipped: {_listed([*points.values()])} ({origin})")
 
 
 def _with(spec: SweepSpec, points: Sequence[Point], text: str) -> tuple[SweepSpec, str]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.environment import usable_cores
-from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult
 from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.runners import runner_class
 from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.quiet import quiet_libraries
 
@@ -45,14 +44,11 @@ def measure_latency(adapter: Path, card: AdapterCard, rows: int = ROWS) -> Laten
         card: its card; ``base_path`` is the base model on this machine.
         rows: number of rows.
     """
-    load_mlflow()
-    from orchestrator.tracking.adapter_model import AdapterRunner
+    kind = runner_class(card.head)
     from orchestrator.tracking.answer_model import AnswerRunner
     from orchestrator.tracking.entity_model import EntityRunner
 
-    kinds = {Head.QUESTION_ANSWERING: AnswerRunner, Head.TOKEN_CLASSIFICATION: EntityRunner}
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
-        kind = kinds.get(Head(card.head), AdapterRunner)
         runner = kind(stage_adapter(adapter, card, Path(folder) / "adapter"), card.base_path)
         texts = ["word " * card.max_length]  # the tokenizer cuts it
         times = []

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import ModelError, UserError
-from orchestrator.core.methods import METHODS
+from orchestrator.core.methods import FULL, METHODS
 from orchestrator.core.quantisation import format_of
 from orchestrator.evaluation.measure import forward
 from orchestrator.promotion.export import new_folder
 from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.model_card import GateLine, merged_card
+from orchestrator.tracking.runners import runner_class
 from orchestrator.training.model.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -47,15 +47,20 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
     method = _method(adapter)
     if method is not None and not METHODS[method].merges:
         raise UserError(f"--merge: peft cannot merge {method} into the base model; export without --merge")
-    load_mlflow()
+    runs = runner_class(card.head)
     import transformers
 
-    from orchestrator.tracking.adapter_model import AUTO_CLASSES, AdapterRunner
+    from orchestrator.tracking.adapter_model import AUTO_CLASSES
 
-    with new_folder(target), quiet_libraries():
-        runner = AdapterRunner(adapter, card.base_path)
+    with new_folder(target), quiet_libraries(ties=card.method != FULL):
+        runner = runs(adapter, card.base_path)
         before = _logits(runner.model, runner.tokenizer, card.head)
-        runner.model.merge_and_unload().save_pretrained(target)
+        tied = card.method == FULL and runner.model.config.tie_word_embeddings
+        merged = runner.model.merge_and_unload()
+        if tied:  # the copies are equal, and peft unties them
+            merged.config.tie_word_embeddings = True
+            merged.tie_weights()
+        merged.save_pretrained(target)
         runner.tokenizer.save_pretrained(target)
         (target / "README.md").write_text(merged_card(card, gates), encoding="utf-8")
         del runner

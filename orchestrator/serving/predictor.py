@@ -15,10 +15,10 @@ from orchestrator.core.quantisation import format_of, require_package
 from orchestrator.objective.protocol import Head
 from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
-from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.refusals import model_refusals
 from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
+from orchestrator.tracking.runners import runner_class
 
 if TYPE_CHECKING:
     from orchestrator.objective.extractive_qa.answer_spans import ScoredAnswer
@@ -120,13 +120,7 @@ class Predictor:
         base = resolve(card.base)
         if Path(base).is_dir():
             check_model_folder(Path(base))
-        load_mlflow()
-        from orchestrator.tracking.adapter_model import AdapterRunner
-        from orchestrator.tracking.answer_model import AnswerRunner
-        from orchestrator.tracking.entity_model import EntityRunner
-
-        kinds = {Head.QUESTION_ANSWERING: AnswerRunner, Head.TOKEN_CLASSIFICATION: EntityRunner}
-        runner = kinds.get(Head(card.head), AdapterRunner)
+        runner = runner_class(card.head)
         shared = None if bases is None else bases.model_for(folder, card, base)
         return cls(runner(folder, base, device, shared), card, located, calibrated=calibrated)
 

@@ -89,6 +89,7 @@ class AdapterCard:
         seed: the trial's seed; None: unknown, as in cards of early versions.
         data: the rows by split; empty: unknown.
         function_digest: digest of the function's file; None: no function, or unknown.
+        method: the trial's method; None: a function, or unknown.
     """
 
     base: Source
@@ -122,6 +123,7 @@ class AdapterCard:
     seed: int | None = None
     data: tuple[SplitData, ...] = ()
     function_digest: str | None = None
+    method: str | None = None
 
     @property
     def is_function(self) -> bool:
@@ -256,6 +258,7 @@ class SweepAdapters:
             seed=trial.seed,
             data=split_data(sweep),
             function_digest=self.function_digest,
+            method=None if self.head == FUNCTION else trial.settings.method,
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
 

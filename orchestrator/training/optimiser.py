@@ -15,11 +15,18 @@ _TOKEN_ROWS = METHODS["trainable_tokens"].prefix
 _LORA_B = ("lora_B", "lora_embedding_B")
 
 
-def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch.optim.AdamW":
+def build_optimiser(
+    model: "torch.nn.Module", settings: TrialSettings, heads: tuple[str, ...] = ("",)
+) -> "torch.optim.AdamW":
     """Return AdamW over the trainable parameters, in groups by learning rate and weight decay.
 
     Biases, norms, and tensors with a neutral value other than 0, such as the factors of IA3 and rows of the embedding,
     have no weight decay.
+
+    Args:
+        model: the model in training.
+        settings: of the trial.
+        heads: starts of the names of the parameters that may have a rate of their own; see ``learning_rate_of``.
     """
     import torch
 
@@ -30,7 +37,8 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
             is_neutral = (not method.decays and method.prefix in name) or _TOKEN_ROWS in name
             is_decayed = parameter.dim() > 1 and not is_neutral
             decay = settings.weight_decay if is_decayed else 0.0
-            groups.setdefault((learning_rate_of(name, settings), decay), []).append(parameter)
+            rate = learning_rate_of(name, settings) if name.startswith(heads) else settings.learning_rate
+            groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(
         [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()],
         lr=settings.learning_rate,

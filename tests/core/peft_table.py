@@ -21,7 +21,7 @@ FILE = Path(orchestrator.core.__file__).parent / "peft_methods.json"
 
 _KINDS = {int: "integer", float: "number", str: "text", bool: "boolean", list: "list", dict: "mapping", set: "list"}
 _PROMPT = "prompt_encoder"
-OURS: frozenset[str] = frozenset({"head"})
+OURS: frozenset[str] = frozenset({"head", "full"})
 """Methods that are not peft's own."""
 
 

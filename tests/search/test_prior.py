@@ -64,6 +64,16 @@ class TestShippedPoint:
         assert large is not None
         assert float(str(large["learning_rate"])) < 6e-4
 
+    def test_full_starts_at_a_tenth_of_the_rate(self) -> None:
+        rate = Parameter(name="learning_rate", distribution=FloatRange(low=1e-6, high=1e-2, log=True))
+        lora = shipped_point(target(rate, rank=16))
+        assert lora is not None
+        assert shipped_point(target(rate, rank=16), method="full") is None
+        full = shipped_point(target(rate, method="full"), method="full")
+        assert full is not None
+        assert full.keys() == {"learning_rate"}
+        assert full["learning_rate"] == pytest.approx(0.1 * float(str(lora["learning_rate"])), rel=0.05)
+
     def test_only_searched_parameters_are_named(self) -> None:
         batch = Parameter(name="batch_size", distribution=Choices(choices=(8, 16, 64)))
         fixed = Parameter(name="rank", distribution=Constant(value=8))

@@ -264,7 +264,7 @@ class Covered:
 METHODS_ELSEWHERE = (
     Covered(
         subject="QLoRA",
-        what="a base model in 4 bits (NF4), packed and solo; saved, measured and loaded by plain peft",
+        what="a base model in 4 bits (NF4): memory, codes, products, heads; what is refused",
         tests=("tests/training/model/test_quantised.py",),
         extra="qlora",
     ),

@@ -21,6 +21,7 @@ from orchestrator.cli.options import (
 from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.methods import FULL
 from orchestrator.stores import existing_ledger, logs_folder
 
 if TYPE_CHECKING:
@@ -179,7 +180,10 @@ def export(
     registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
-    """Write a version as a plain PEFT folder, with --merge for plain transformers, with --gguf for llama.cpp."""
+    """Write a version as a plain PEFT folder, with --merge for plain transformers, with --gguf for llama.cpp.
+
+    A model of full fine-tuning is always merged.
+    """
     from orchestrator.assets.models import resolve_model
     from orchestrator.promotion.export import export_folder
     from orchestrator.promotion.gguf_export import export_gguf
@@ -205,6 +209,7 @@ def export(
             raise UserError(f"{option}: {version.reference} was trained by a function, so there is no {missing}")
         card = card if card.is_function else replace(card, base_path=resolve_model(card.base))
         gates = gate_lines(version)
+        merge = merge or card.method == FULL  # a whole model needs no base and no peft
         if merge and gguf:
             export_merged_gguf(adapter, card, folder, gates)
         elif merge:

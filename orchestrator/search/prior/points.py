@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from orchestrator.core.data import Source
-from orchestrator.core.methods import LORA
+from orchestrator.core.methods import FULL, FULL_RATE, LORA
 from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.space import Constant, ParamValue, Space, nearest_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus
@@ -18,6 +18,8 @@ from orchestrator.spec.possible import possible
 MOST_SWEEPS = 3
 """Start points from earlier sweeps, at most."""
 
+_USUAL_RANK = 16
+"""The rank of the LoRA trials compared with full fine-tuning; the best rate hardly depends on it."""
 Point: TypeAlias = Mapping[str, ParamValue]
 """Values of some parameters of the space."""
 
@@ -68,28 +70,38 @@ class EarlierBest:
     same_objective: bool
 
 
-def shipped_point(target: Target, known: Sequence[KnownRate] | None = None) -> Point | None:
+def shipped_point(target: Target, known: Sequence[KnownRate] | None = None, method: str = LORA) -> Point | None:
     """Return the start point from measured rates: the highest rank of the space, and the rate for it.
 
-    None: the search has no LoRA trials, or none of the parameters known from the measurements.
+    The measurements are of LoRA. Full fine-tuning starts at a tenth of LoRA's rate.
+    None: the search has no trials with this method, or none of the parameters known from the measurements.
 
     Args:
         target: the search.
         known: the measured rates; None: those of this version.
+        method: ``lora`` or ``full``.
     """
-    if LORA not in target.methods:
+    if method not in target.methods:
         return None
     rates = shipped_rates() if known is None else known
+    if method == FULL:
+        rate = FULL_RATE * expected_rate(rates, target.weights, rank=_USUAL_RANK)
+        point = nearest_point(target.space, {"method": FULL, "learning_rate": rate, **_batch(rates, target)})
+        return point if point.keys() - {"method"} else None
     rank = min(target.highest_rank, max(rate.rank for rate in rates))
     rank = int(str(nearest_point(target.space, {"rank": rank}).get("rank", rank)))
     values: dict[str, ParamValue] = {
         "rank": rank,
         "learning_rate": expected_rate(rates, target.weights, rank),
-        "batch_size": expected_batch_size(rates, target.weights),
+        **_batch(rates, target),
         "alpha": ALPHA,
     }
     point = nearest_point(target.space, {"method": LORA, **values})
     return point if point.keys() & values.keys() else None
+
+
+def _batch(rates: Sequence[KnownRate], target: Target) -> dict[str, ParamValue]:
+    return {"batch_size": expected_batch_size(rates, target.weights)}
 
 
 def earlier_bests(ledger: Ledger, target: Target) -> tuple[EarlierBest, ...]:

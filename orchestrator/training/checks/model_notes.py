@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.core.methods import FULL
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _PREFIX = "base_model.model."
+_BYTES = 4
+"""Bytes of a float32 number."""
+_CHECKPOINTS = 3
+"""Most checkpoints of a running trial with the averages of AdamW: two that training may resume from, and a new one."""
 _EXPERTS = re.compile(r"(^|\.)experts(\.|$)")
 
 
@@ -28,7 +33,7 @@ def model_notes(
     quantisation: Quantisation | None,
     float_bytes: int = 4,
 ) -> tuple[str, ...]:
-    """Return sentences about experts without adapters, quantised weights, their memory, and ranks without effect.
+    """Return sentences about experts without adapters, quantised weights, full fine-tuning, and ranks without effect.
 
     Args:
         base: on torch's ``meta`` device; see ``load_structure``.
@@ -38,6 +43,7 @@ def model_notes(
         float_bytes: bytes of each weight without quantisation.
     """
     notes = [] if quantisation is None else _quantised_notes(base.model, quantisation, float_bytes)
+    notes += [_full_note(base.model)] if any(trial["method"] == FULL for trial in trials) else []
     experts = _experts(base.model)
     lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
     if not experts and not lokr:
@@ -136,6 +142,23 @@ def _quantised_notes(model: "PreTrainedModel", quantisation: Quantisation, float
     planned, plain = (planned_bytes(model, each, float_bytes) / 2**20 for each in (quantisation, None))
     memory = f"quantisation {quantisation}: the base model takes {planned:,.1f} MiB, without it {plain:,.1f} MiB"
     return [f"{note}; not in {bits}: {_patterns(large)}" if fraction < 0.9 and large else note, memory]
+
+
+def _full_note(model: "PreTrainedModel") -> str:
+    """Return a sentence about memory and disk of a trial with method ``full``."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    kept = _BYTES * sum(parameter.numel() for _, parameter in model.named_parameters(remove_duplicate=False))
+    averages = 2 * _BYTES * count
+    memory, running = 2 * _BYTES * count + averages, _CHECKPOINTS * (kept + averages) + kept
+    return (
+        f"full trains all {count / 1e6:,.1f}M weights in the solo engine: {_gigabytes(memory)} for weights, gradients "
+        f"and AdamW, beside the activations; up to {_gigabytes(running)} on disk for each running trial, "
+        f"{_gigabytes(kept)} for each kept model; good learning rates are about a tenth of lora's"
+    )
+
+
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.2f} GB"
 
 
 def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[int], targets: str) -> list[str]:

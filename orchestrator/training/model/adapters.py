@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.inits import INITS
-from orchestrator.core.methods import ADALORA, LORA
+from orchestrator.core.methods import ADALORA, FULL, LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.lora_options import require_effect
 from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.model.quiet import quiet_libraries
-from orchestrator.training.model.starts import StartRows, attach_gradients, start_eva
+from orchestrator.training.model.starts import StartRows, attach_directions, attach_gradients, start_eva
+from orchestrator.training.model.whole import head_prefixes, release_base, tie_weights
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 WEIGHTS = "adapter_model.safetensors"
 MERGED_TO_MEASURE = ("lora", "ia3", "loha", "lokr", "vera")
 """The methods merged for a measurement; tests show that the base model has its weights again afterwards."""
+_ATTACHED = {"lora_ga": attach_gradients, "corda": attach_directions}
+"""The inits prepared on the model before peft adds the adapter."""
 _REFUSED = " cannot be put on this model: "
 
 
@@ -36,13 +39,16 @@ class Adapted:
     """A base model with a trainable adapter.
 
     Attributes:
-        model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen.
+        model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen. Method ``full`` has no
+            frozen weights.
         taken_out: the initial A and B subtracted from the frozen weights, by their names in an adapter's file; empty
             for an init without ``Init.subtracts``.
+        heads: starts of the names of the parameters that may have a rate of their own.
     """
 
     model: "PeftModel"
     taken_out: "dict[str, torch.Tensor]"
+    heads: tuple[str, ...] = ("",)
 
 
 def adapt(
@@ -67,24 +73,14 @@ def adapt(
         UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support a
             module's class, or this dropout, rank or init for it.
     """
-    from peft import get_peft_model, get_peft_model_state_dict
+    from peft import get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     init = INITS[settings.init if settings.method == LORA else "default"]
     if init.subtracts:
         _untie_linear_layers(base.model, copies=settings.init == "olora")
     config = _config(base, settings, head, updates)
-    with quiet_libraries():
-        try:
-            if settings.method == LORA and settings.init == "lora_ga" and start is not None:
-                attach_gradients(base.model, config, start)
-            model = get_peft_model(base.model, config)
-        except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
-            why = _without_modules(error)
-            if isinstance(error, AttributeError) and settings.init != "default":  # peft reads the weight of a layer
-                why = f"init {settings.init} supports layers only"
-            problem = f"adapter.method: {settings.method}{_REFUSED}{why}"
-            raise UserError(problem + _adapted_parameters(config)) from error
+    model = _put_on(base, config, settings, start)
     tuned_layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     for layer in tuned_layers:
         # peft would cast each input to float32: undone under autocast, and without effect otherwise.
@@ -92,18 +88,46 @@ def adapt(
     _require_layers(model)
     if settings.method == LORA:
         _require_linear(model, settings.init)
+        _require_rank(model, settings.init)
         require_effect(model, settings)
         if settings.init == "eva" and start is not None:
             with quiet_libraries():
                 start_eva(model, start)
+    if settings.method == FULL:
+        tie_weights(model)
+        release_base(model)
+    if settings.method in (LORA, FULL):
         _require_loadable(model)
     if init.reads_rows or init.trains_a_alone:  # a folder for the original base model needs no start of its own
         config.init_lora_weights, config.eva_config, config.lora_ga_config = True, None, None
+        config.corda_config = None
     taken_out = {}
     if init.subtracts:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
-    return Adapted(model=model, taken_out=taken_out)
+    heads = head_prefixes(model) if settings.method == FULL else ("",)
+    return Adapted(model=model, taken_out=taken_out, heads=heads)
+
+
+def _put_on(base: Base, config: Any, settings: TrialSettings, start: StartRows | None) -> "PeftModel":  # noqa: ANN401  (peft types too little)
+    """Return the base model with an adapter; raises ``UserError`` if peft refuses it."""
+    from peft import get_peft_model
+
+    method, init = settings.method, settings.init if settings.method == LORA else "default"
+    if init == "corda" and start is None:
+        config.init_lora_weights = True  # peft would need the directions
+    with quiet_libraries(ties=method != FULL):
+        try:
+            if start is not None and init in _ATTACHED:
+                _ATTACHED[init](base.model, config, start)
+            model: PeftModel = get_peft_model(base.model, config)
+            return model
+        except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
+            why = _without_modules(error)
+            if isinstance(error, AttributeError) and init != "default":  # peft reads the weight of a layer
+                why = f"init {init} supports layers only"
+            problem = f"adapter.method: {method}{_REFUSED}{why}"
+            raise UserError(problem + _adapted_parameters(config)) from error
 
 
 def _config(base: Base, settings: TrialSettings, head: Head, updates: int | None) -> Any:  # noqa: ANN401  (peft types too little)
@@ -156,6 +180,20 @@ def _require_linear(model: "PeftModel", init: str) -> None:
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer) and isinstance(module.get_base_layer(), Conv1D):
             raise UserError(f"adapter.method: lora{_REFUSED}init olora supports no Conv1D layer, such as {name}")
+
+
+def _require_rank(model: "PeftModel", init: str) -> None:
+    """Raise ``UserError`` for CorDA with a rank above the smaller side of a layer: it has no further directions."""
+    from peft.tuners.lora import LoraLayer
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    for name, module in model.named_modules():
+        layer = module.get_base_layer() if init == "corda" and isinstance(module, LoraLayer) else None
+        if isinstance(layer, Linear | Conv1D):
+            most, rank = min(layer.weight.shape), module.r["default"]
+            if rank > most:
+                raise UserError(f"adapter.method: lora{_REFUSED}init corda supports ranks up to {most} in {name}")
 
 
 def _require_layers(model: "PeftModel") -> None:
@@ -303,7 +341,7 @@ def write_adapter(
         written.r, written.lora_alpha, written.init_lora_weights = 2 * written.r, factor * written.lora_alpha, True
         written.rank_pattern = {name: 2 * rank for name, rank in written.rank_pattern.items()}
         written.alpha_pattern = {name: factor * alpha for name, alpha in written.alpha_pattern.items()}
-        written.eva_config = written.lora_ga_config = None
+        written.eva_config = written.lora_ga_config = written.corda_config = None
     written.inference_mode, written.base_model_name_or_path = True, base_name
     folder.mkdir(parents=True, exist_ok=True)
     if taken_out:

@@ -125,6 +125,6 @@ def with_adapter(base: Base, adapter: Path) -> "PeftModel":
     """Put a saved adapter on a base model through peft, in eval mode."""
     from peft import PeftModel
 
-    with quiet_libraries():
+    with quiet_libraries(ties=False):
         model: PeftModel = PeftModel.from_pretrained(base.model, str(adapter))
     return model.eval()

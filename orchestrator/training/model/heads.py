@@ -27,15 +27,25 @@ def modules_to_save(base: Base, head: Head) -> list[str]:
     Raises:
         UserError: no head of a classifier is found, so it could not be trained.
     """
+    return without_peft_heads(trained_in_full(base, head), head)
+
+
+def without_peft_heads(modules: Iterable[str], head: Head) -> list[str]:
+    """Return names of modules, ascending, without the names that peft adds by itself."""
+    return sorted({*modules} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
+
+
+def trained_in_full(base: Base, head: Head) -> set[str]:
+    """Return the names of the modules trained in full by every method; raises as ``modules_to_save``."""
     wanted = {*base.fresh_modules} - {""}
     if head.classifies:
         wanted |= {*outside_backbone(base.model), *PEFT_HEADS}
     names = [name for name, _ in base.model.named_modules(remove_duplicate=False) if name]
-    modules = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
+    modules = topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
     if not modules and head.classifies:
         rule = "a classifier's head stands outside its backbone, or is missing in the model's files"
         raise UserError(f"model: {rule}; {type(base.model).__name__} has none that could be trained")
-    return sorted({*modules} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
+    return modules
 
 
 def outside_backbone(model: "PreTrainedModel") -> list[str]:
@@ -48,7 +58,7 @@ def outside_backbone(model: "PreTrainedModel") -> list[str]:
     ]
 
 
-def _topmost(names: Iterable[str]) -> set[str]:
+def topmost(names: Iterable[str]) -> set[str]:
     """Return the names of modules not inside another one of them."""
     given = {*names}
     return {name for name in given if not any(name.startswith(f"{other}.") for other in given)}

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import ADALORA, HEAD, LORA, METHODS, VIRTUAL_TOKENS
+from orchestrator.core.methods import ADALORA, FULL, HEAD, LORA, METHODS, VIRTUAL_TOKENS
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.heads import modules_to_save
 from orchestrator.training.model.lora_options import lora_options
+from orchestrator.training.model.whole import trained_modules
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -39,7 +40,7 @@ def peft_config(base: Base, settings: TrialSettings, head: Head, *, updates: int
     Raises:
         UserError: a name in ``target_modules`` does not exist in the model, or the regular expression matches none.
     """
-    full = modules_to_save(base, head)
+    full = trained_modules(base, head) if settings.method == FULL else modules_to_save(base, head)
     targets = _targets(settings)
     _require_modules(base, targets)
     common = {
@@ -133,17 +134,22 @@ def _prompt(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "Pef
     return _other(base, settings, given | {"modules_to_save": None})
 
 
-def _head(_: Base, __: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
-    """Return a LoRA configuration without layers: peft trains and saves the head alone.
+def _head(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a configuration of the head alone.
 
     Raises:
         UserError: the model has no head of its own.
     """
+    if common["task_type"] not in _HEADED:
+        raise UserError("this task has no head of its own; the head of a language model belongs to the base model")
+    return _without_layers(base, settings, common)
+
+
+def _without_layers(_: Base, __: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a LoRA configuration without layers: peft trains and saves copies of the modules trained in full alone."""
     from peft import LoraConfig
     from peft.utils.constants import DUMMY_TARGET_MODULES
 
-    if common["task_type"] not in _HEADED:
-        raise UserError("this task has no head of its own; the head of a language model belongs to the base model")
     return LoraConfig(**common | {"target_modules": DUMMY_TARGET_MODULES})
 
 
@@ -223,6 +229,7 @@ def _linear(base: Base) -> list[str]:
 def _lora(base: Base, settings: TrialSettings, common: dict[str, Any], full: list[str]) -> "PeftConfig":
     from peft import EvaConfig, LoraConfig
     from peft.tuners.lora import LoraGAConfig
+    from peft.tuners.lora.config import CordaConfig
 
     alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
     init: Any = True if settings.init == "default" else settings.init
@@ -239,6 +246,7 @@ def _lora(base: Base, settings: TrialSettings, common: dict[str, Any], full: lis
         init_lora_weights=init,
         eva_config=EvaConfig() if init == "eva" else None,
         lora_ga_config=LoraGAConfig() if init == "lora_ga" else None,
+        corda_config=CordaConfig() if init == "corda" else None,
     )
 
 
@@ -300,4 +308,5 @@ _METHODS: "dict[str, Configure]" = {
     "prefix_tuning": _prompt,
     "p_tuning": _prompt,
     HEAD: _head,
+    FULL: _without_layers,
 }

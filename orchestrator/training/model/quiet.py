@@ -6,11 +6,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
+def quiet_libraries(*, ties: bool = True) -> Iterator[None]:
     """Suppress the progress bar of loading, the report about a new head, and four warnings inside the block.
 
     The warnings: peft uses a renamed attribute of transformers; it corrects ``fan_in_fan_out`` itself; it cannot
     unmerge IA3 exactly, which ``merged`` does not need; it misses its own rank patterns for experts.
+
+    Args:
+        ties: whether to show peft's warnings about trained weights that are tied in the base model.
     """
     from transformers.utils import logging
 
@@ -23,6 +26,9 @@ def quiet_libraries() -> Iterator[None]:
             warnings.filterwarnings("ignore", message="fan_in_fan_out")
             warnings.filterwarnings("ignore", message="Unmerge result can be inaccurate")
             warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
+            if not ties:
+                warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
+                warnings.filterwarnings("ignore", message="Input and output embeddings are no longer tied")
             yield
     finally:
         logging.set_verbosity(verbosity)

@@ -1,6 +1,6 @@
-"""Starts of LoRA that compute with training rows: EVA (arXiv 2410.07170) and LoRA-GA (arXiv 2407.05000)."""
+"""Starts of LoRA that compute with training rows: EVA (arXiv 2410.07170), LoRA-GA (2407.05000), CorDA (2406.05223)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,71 @@ def attach_gradients(model: "PreTrainedModel", config: "LoraConfig", start: Star
             (loss_B.sum() / units_B.sum().clamp(min=1.0)).backward()
 
     preprocess_loraga(model, config, backward)
+
+
+def attach_directions(model: "PreTrainedModel", config: "LoraConfig", start: StartRows) -> None:
+    """Compute the main directions of each target weight times the covariance of its inputs, for CorDA.
+
+    Covariances are peft's: of one row at a time, each divided by its largest value. peft itself needs inputs with a
+    time dimension (``findings/peft_corda_needs_time.sh``); the pooler of an encoder has none. A layer without any
+    input gets the directions of its weight.
+
+    Raises:
+        UserError: the inputs of a layer are not finite.
+    """
+    import torch
+    from peft.tuners.lora.corda import collect_eigens, crop_corda_eigens, target_modules
+    from peft.tuners.tuners_utils import _maybe_include_all_linear_layers
+    from peft.utils.other import get_pattern_key
+    from transformers.pytorch_utils import Conv1D
+
+    _maybe_include_all_linear_layers(config, model)  # otherwise "all-linear" is taken for a regular expression
+    pairs: Any = target_modules(model, config)
+    targets: dict[str, Any] = dict(pairs)
+    given: Any = config
+    covariances = _covariances(model, targets, start)
+    for name, layer in targets.items():
+        covariance = covariances.get(name)
+        if covariance is not None and not torch.isfinite(covariance).all():
+            raise UserError(f"adapter.init: corda needs finite inputs, and those of {name} are not")
+        size = layer.weight.shape[0 if isinstance(layer, Conv1D) else 1]
+        layer.covariance_matrix = torch.eye(size, device=layer.weight.device) if covariance is None else covariance
+        layer.rank = given.rank_pattern.get(get_pattern_key(given.rank_pattern.keys(), name), given.r)
+        layer.corda_method = given.corda_config.corda_method
+    collect_eigens(model, config, verbose=False)
+    crop_corda_eigens(model, config)
+    for layer in targets.values():
+        del layer.covariance_matrix, layer.rank, layer.corda_method
+
+
+def _covariances(
+    model: "PreTrainedModel", targets: "Mapping[str, torch.nn.Module]", start: StartRows
+) -> "dict[str, torch.Tensor]":
+    """Return the mean covariance of the inputs of each layer with inputs, D×D for D inputs."""
+    import torch
+
+    sums: dict[str, torch.Tensor] = {}
+    counts: dict[str, int] = {}
+
+    def hook_of(name: str) -> "Callable[[torch.nn.Module, tuple[torch.Tensor, ...], object], None]":
+        def hook(_: object, inputs: "tuple[torch.Tensor, ...]", __: object) -> None:
+            x_TD = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).float()
+            x_TD = x_TD / x_TD.max().abs()
+            sums[name] = sums.get(name, 0) + x_TD.T @ x_TD
+            counts[name] = counts.get(name, 0) + 1
+
+        return hook
+
+    handles = [layer.register_forward_hook(hook_of(name)) for name, layer in targets.items()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in start.batches(1):
+                forward(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: total / counts[name] for name, total in sums.items()}
 
 
 def start_eva(model: "PeftModel", start: StartRows) -> None:

@@ -168,13 +168,16 @@ class Session:
             )
             if self._worker.is_first:
                 copy = written.with_name(f"report-{point}")
-                shutil.copytree(written, copy)
+                if point == points[-1]:
+                    written.rename(copy)
+                else:
+                    shutil.copytree(written, copy)
                 self._folder.commit(copy, report)
             self._last_update = update
             thread.push(report)
             self._started_at = time.time()
             self._clock = time.perf_counter()
-        shutil.rmtree(written)
+        shutil.rmtree(written, ignore_errors=True)
 
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float, points: list[int]) -> dict[str, float]:
         began = time.perf_counter()

@@ -47,8 +47,8 @@ class ShardedTrainer(SoloTrainer):
         super().__init__(adapted, inputs, task, folder, callbacks)
 
     @override
-    def _build_optimiser(self, model: nn.Module, settings: TrialSettings) -> torch.optim.AdamW:
-        return whole_states(build_optimiser(model, settings))
+    def _build_optimiser(self, adapted: Adapted, settings: TrialSettings) -> torch.optim.AdamW:
+        return whole_states(build_optimiser(adapted.model, settings))
 
     @override
     def training_step(

@@ -17,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
 from orchestrator.core.errors import DivergedError
-from orchestrator.core.methods import ADALORA
+from orchestrator.core.methods import ADALORA, FULL
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
@@ -25,7 +25,7 @@ from orchestrator.evaluation.measure import forward
 from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
-from orchestrator.training.model.adapters import Adapted, merged, save_adapter
+from orchestrator.training.model.adapters import WEIGHTS, Adapted, merged, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
 from orchestrator.training.solo.adalora import RankSchedule
 from orchestrator.training.solo.packing import packed
@@ -93,7 +93,7 @@ class SoloTrainer(Trainer):
             args=arguments,
             train_dataset=rows,
             callbacks=callbacks,
-            optimizers=(self._build_optimiser(adapted.model, task.settings), None),
+            optimizers=(self._build_optimiser(adapted, task.settings), None),
         )
         self.remove_callback(PrinterCallback)
         self._ranks = RankSchedule(adapted.model) if task.settings.method == ADALORA else None
@@ -107,8 +107,8 @@ class SoloTrainer(Trainer):
         self._loss_sum = torch.zeros((), device=adapted.model.device)
         self._units = torch.zeros((), device=adapted.model.device)
 
-    def _build_optimiser(self, model: torch.nn.Module, settings: TrialSettings) -> torch.optim.AdamW:
-        return build_optimiser(model, settings)
+    def _build_optimiser(self, adapted: Adapted, settings: TrialSettings) -> torch.optim.AdamW:
+        return build_optimiser(adapted.model, settings, adapted.heads)
 
     def get_train_dataloader(self) -> "DataLoader[Any]":
         """Return the batches of all updates as one epoch, in the planned order; resuming skips batches unread."""
@@ -217,9 +217,14 @@ class SoloTrainer(Trainer):
         """Free the resources of a back end; this class has none."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the adapter as a PEFT folder, and the trainable parameters for resuming."""
+        """Write the adapter as a PEFT folder, and the trainable parameters for resuming.
+
+        With method ``full`` the adapter's file has all of them.
+        """
         folder = Path(output_dir or str(self.args.output_dir))
         save_adapter(self._adapted, folder / ADAPTER)
+        if self._settings.method == FULL:
+            return
         state = {name: p.detach().cpu().contiguous() for name, p in self._trainable()}
         save_file(state, folder / TRAINABLE)
         if self._ranks is not None:
@@ -228,6 +233,11 @@ class SoloTrainer(Trainer):
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Load the trainable parameters written by ``save_model``."""
+        if self._settings.method == FULL:
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(self._adapted.model, load_file(Path(resume_from_checkpoint) / ADAPTER / WEIGHTS))
+            return
         saved = load_file(Path(resume_from_checkpoint) / TRAINABLE)
         with torch.no_grad():
             for name, parameter in self._trainable():

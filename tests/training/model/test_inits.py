@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora.config import CordaConfig
+from peft.tuners.lora.corda import preprocess_corda
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.inits import INITS
@@ -81,6 +84,35 @@ def test_eva_moves_ranks_and_learns_from_the_rows(start: Start, tmp_path: Path) 
     assert json.loads((tmp_path / "adapter_config.json").read_text())["rank_pattern"]
     for one, other in zip(first.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_corda_equals_peft(start: Start) -> None:
+    """For layers with a time dimension; peft fails on the pooler of an encoder."""
+    trial = task(1, init="corda", rank=4)
+    world = start.world
+    rows = world.data.train(trial)[:60]
+    model = world.base().model
+    names = "q_proj,down_proj" if "llama" in type(model).__name__.lower() else "query,intermediate.dense"
+    alpha: Any = trial.settings.alpha  # typed as an integer by peft
+    config = LoraConfig(
+        r=4, lora_alpha=alpha, target_modules=names.split(","), init_lora_weights="corda",
+        corda_config=CordaConfig(), task_type=None,
+    )  # fmt: skip
+
+    def run() -> None:
+        for row in rows:
+            forward(model, world.objective.collate([row], world.data.tokenizer))
+
+    preprocess_corda(model, config, run)
+    expected = get_peft_model_state_dict(get_peft_model(model, config), save_embedding_layers=False)
+    found = get_peft_model_state_dict(start.adapted("corda").model, save_embedding_layers=False)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_corda_refuses_rank_above_a_side(start: Start) -> None:
+    with pytest.raises(UserError, match=r"init corda supports ranks up to \d+ in base_model"):
+        adapt(start.world.base(), TrialSettings(init="corda", rank=64), start.world.objective.head)
 
 
 def test_too_few_rows_for_eva_are_an_error(start: Start) -> None:

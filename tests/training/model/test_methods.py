@@ -12,7 +12,7 @@ from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import HEAD, METHODS, takers
+from orchestrator.core.methods import FULL, HEAD, METHODS, takers
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -215,7 +215,7 @@ def test_supported_settings_match_the_peft_configuration(bert: Base) -> None:
             if config(replace(plain, **{name: value})).to_dict() != config(plain).to_dict()  # type: ignore[arg-type]
         }
         assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # used by the optimizer only
-        if not METHODS[method].is_prompt and method != HEAD:
+        if not METHODS[method].is_prompt and method not in (HEAD, FULL):
             assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
     assert takers("rank")[:4] == ("lora", "loha", "lokr", "vera")
     assert takers("options.oft_block_size") == ("oft",)

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import LORA, METHODS
+from orchestrator.core.methods import FULL, LORA, METHODS
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -72,7 +72,7 @@ def task_of(method: str, **settings: ParamValue) -> TrialTask:
 @pytest.mark.parametrize(
     ("method", "causal"),
     [
-        *((name, name in CAUSAL) for name in METHODS if name != LORA),
+        *((name, name in CAUSAL) for name in METHODS if name not in (LORA, FULL)),  # full: test_full.py
         *((name, True) for name, method in METHODS.items() if method.is_prompt),
     ],
 )

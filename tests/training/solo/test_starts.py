@@ -35,7 +35,7 @@ def advance(plan: EnginePlan, trial: TrialTask, folder: Path, *points: int) -> l
     return reports
 
 
-@pytest.mark.parametrize("init", ["eva", "lora_ga", "mica", "olora"])
+@pytest.mark.parametrize("init", ["corda", "eva", "lora_ga", "mica", "olora"])
 def test_interrupted_trial_resumes_exactly(plan: EnginePlan, tmp_path: Path, init: str) -> None:
     trial = task(0, init=init, dropout=0.1, learning_rate=1e-2)
     whole = advance(plan, trial, tmp_path / "whole", *POINTS)

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# peft 0.21.2, transformers 5.23.0: preprocess_corda cannot be used with all-linear on an encoder with a pooler.
+#
+# Expected: the covariance of a layer's inputs, D×D for D inputs, for every linear layer.
+# Observed: the hook removes a first dimension of 1. The pooler's input for one row has no time dimension, so a vector
+# remains; its product with itself is a number. Rows in batches of two fail in the other layers.
+# Leaving the pooler out helps.
+#
+# Output:
+#   all-linear, one row: IndexError
+#   all-linear, two rows: RuntimeError
+#   without the pooler, one row: works
+source "$(dirname "$0")/lib.sh"
+packages torch==2.13.0 transformers==5.23.0 peft==0.21.2
+run <<'PY'
+import warnings
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora.config import CordaConfig
+from peft.tuners.lora.corda import preprocess_corda
+from transformers import BertConfig, BertForSequenceClassification
+
+warnings.simplefilter("ignore")
+CONFIG = BertConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+
+
+def prepare(rows, *names):
+    model = BertForSequenceClassification(CONFIG)
+    config = LoraConfig(r=4, target_modules=[*names], init_lora_weights="corda", corda_config=CordaConfig())
+    preprocess_corda(model, config, lambda: model(input_ids=torch.arange(5, 13)[None].repeat(rows, 1)))
+
+
+for rows, expected in ((1, IndexError), (2, RuntimeError)):
+    try:
+        prepare(rows, "query", "pooler.dense")
+    except expected as error:
+        print(f"all-linear, {'one row' if rows == 1 else 'two rows'}: {type(error).__name__}")
+    else:
+        raise SystemExit("preprocess_corda works with a pooler now")
+prepare(1, "query")
+print("without the pooler, one row: works")
+PY
