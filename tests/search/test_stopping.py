@@ -161,7 +161,7 @@ def with_losses(*values: tuple[float, float]) -> list[TrialRecord]:
 
 
 def test_rung_metric_decides_and_the_searched_one_keeps_its_leader() -> None:
-    records = with_losses((0.6, 0.7), (0.6, 0.5), (0.65, 0.65), (0.7, 0.6))
+    records = with_losses((0.7, 0.7), (0.6, 0.5), (0.65, 0.65), (0.7, 0.6))  # of equal leaders the lower loss leads
     decided = decider_of(StoppingPolicy(reduction_factor=4, metric=LOSS)).decide(records, more_trials=False)
     assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP, 3: Action.CONTINUE}
     assert decided[0].outcome is not None

@@ -14,8 +14,9 @@ from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
 from orchestrator.search.stopping.rules import Key, Rule
 
-Standing: TypeAlias = tuple[float, float]
-"""Violation of the constraints and sort key of the searched metric, as the best checkpoint up to a rung has them."""
+Standing: TypeAlias = tuple[float, float, Key]
+"""Violation of the constraints and sort key of the searched metric, as the best checkpoint up to a rung has them, then
+the key of the rung: of trials with equal accuracies one leads."""
 
 
 class RungTable:
@@ -89,7 +90,7 @@ class RungTable:
         return math.isfinite(standing[1]) and standing <= self._leads[self.rule.bracket(record.number), rung]
 
     def _standing(self, record: TrialRecord, rung: int) -> Standing:
-        best = record.best(self._goal, until=rung)
+        best, key = record.best(self._goal, until=rung), self.key(record, rung)
         if best is None:
-            return math.inf, math.inf
-        return self._goal.violation(best.metrics), self._goal.sort_key(best.metrics[self._goal.name])
+            return math.inf, math.inf, key
+        return self._goal.violation(best.metrics), self._goal.sort_key(best.metrics[self._goal.name]), key
