@@ -308,6 +308,8 @@ def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu"
         names = dict(enumerate(card["labels"]))
         options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
         options["ignore_mismatched_sizes"] = True  # the adapter brings the head
+    if card.get("method") == "full":
+        options["dtype"] = "float32"  # the adapter's weights would be rounded to the number format of the base model's
     if card.get("quantisation"):
         # float32, as in the measurements: on some CPUs bitsandbytes has faster products with less precision.
         config = transformers.BitsAndBytesConfig(**card["quantisation"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
+from orchestrator.core.methods import FULL
 from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import Quantisation, format_of
 from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
@@ -61,6 +62,11 @@ PACKAGED = """\
 base = {path}  # the folder in training; elsewhere from the hub
 base = base if Path(base).is_dir() else {hub}"""
 
+FULL_WEIGHTS = """\
+Full fine-tuning trained all weights. They are all in this folder, in float32; peft puts them in place of the base's.
+Load the base in float32 too: peft rounds them to its number format.
+"""
+
 _ROUNDED_INPUTS = """\
 bitsandbytes rounds the inputs of 8-bit layers too, which the measurements did not: expect slightly other outputs.
 """
@@ -91,7 +97,7 @@ pipeline_tag: {tag}
 
 Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.samples:,} training samples{seed}).
 {task(card)}
-{_quantisation(card)}
+{_quantisation(card)}{FULL_WEIGHTS if card.method == FULL else ""}
 ## Use it
 
 ```python
@@ -243,6 +249,8 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
+    if card.method == FULL:
+        arguments += ', dtype="float32"'
     auto = _auto_and_tag(card)[0]
     names = [auto, "AutoTokenizer"]
     if card.quantisation is not None:
