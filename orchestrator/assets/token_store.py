@@ -75,10 +75,10 @@ def entry(key: str, make: Callable[[Path], Path]) -> Path:
         make: see ``made_once``.
 
     Raises:
-        AssetError: the folder of the entries cannot be created.
-        OSError: the disk is full.
+        OSError: the folder of the entries cannot be created or written, or the disk is full.
     """
     absent = find(key) is None
+    store_folder().mkdir(parents=True, exist_ok=True)
     folder = made_once(key, make, store_folder())
     mark_used(folder)
     if absent:

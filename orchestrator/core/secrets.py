@@ -21,7 +21,12 @@ _ODD = re.compile(
 _TOKEN = re.compile(rf"\b(https?://)([^{_STOP}:/?#@]{_MOST})@", re.IGNORECASE)
 """A name without a password before a server's address may be a token."""
 _NAME = rf"[\w.-]{{0,40}}(?:{_WORDS})[\w.-]{{0,40}}|sig|auth|key"
-_QUERY = re.compile(rf"([?&;](?:{_NAME})=)([^{_STOP}&;#]*[^{_STOP}&;#,)}}\]])", re.IGNORECASE)
+_QUERY = re.compile(
+    rf"((?:[?&;]|%3B|%26|=(?=[\w.-]{{1,99}}%3D))(?:{_NAME})(?:=|%3D))"
+    rf"((?:(?!%3B|%26)[^{_STOP}&;#])*(?!%3B|%26)[^{_STOP}&;#,)}}\]])",
+    re.IGNORECASE,
+)
+"""Values of an address, also inside one of them in percent encoding: ``?odbc_connect=UID%3DU%3BPWD%3D…``."""
 _HEADER = re.compile(r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+|Bearer\s+)([\w.~+/=-]{8,})", re.IGNORECASE)
 
 

@@ -108,7 +108,7 @@ def seeds_interval(
 
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
-    low, high = _possible(name, score.total)
+    low, high = possible(name, score.total)
     if low == high:
         return None
     return MetricInterval(
@@ -136,10 +136,10 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
         noise = assumed_noise(training_rows)
         seed_sd = noise.sd
         interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
-        limits = interval.value, *_possible(name, interval)
+        limits = interval.value, *possible(name, interval)
     elif name == "macro_f1" and classes:
         interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
-        limits = interval.value, *_possible(name, interval)
+        limits = interval.value, *possible(name, interval)
     elif name in {"loss", "perplexity"}:
         interval = mean_interval(np.array(rows.losses), np.array(rows.units))
         limits = interval.value, interval.low, interval.high
@@ -147,10 +147,10 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
             limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
     elif name == "f1" and (items := items_of(rows)):
         interval = _item_interval(np.array(items))
-        limits = interval.value, *_possible(name, interval)
+        limits = interval.value, *possible(name, interval)
     elif len(rows.scores.get(name, ())) > 1:
         interval = mean_interval(np.array(rows.scores[name]))
-        limits = interval.value, *_possible(name, interval)
+        limits = interval.value, *possible(name, interval)
     else:
         return None
     computed, low, high = limits
@@ -161,7 +161,7 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     )
 
 
-def _possible(name: str, interval: "Interval") -> tuple[float, float]:
+def possible(name: str, interval: "Interval") -> tuple[float, float]:
     """Return the ends of an interval; those of a share are in [0, 1]. An own metric of this name may be in percent."""
     if name in SHARES and 0 <= interval.value <= 1:
         return max(0.0, interval.low), min(1.0, interval.high)

@@ -12,7 +12,7 @@ from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_validation
-from orchestrator.evaluation.score_intervals import SHARES, metric_intervals
+from orchestrator.evaluation.score_intervals import SHARES, metric_intervals, possible
 from orchestrator.evaluation.seed_noise import assumed_seed_sd, items_of, same_rows
 
 if TYPE_CHECKING:
@@ -98,13 +98,14 @@ def corrected_winner(
     found = _corrected(ranked, rows, metric, seed_sd or 0.0)
     if found is None or not all(map(math.isfinite, (found.low, found.high))):
         return None
+    low, high = possible(name, found)
     return CorrectedScore(
         trial=winner.number,
         metric=metric.name,
         raw=float(winner.score(metric) or 0.0),
         value=found.value,
-        low=max(0.0, found.low) if name in {*SHARES, "loss"} else found.low,
-        high=min(1.0, found.high) if name in SHARES else found.high,
+        low=max(0.0, low) if name == "loss" else low,
+        high=high,
         level=found.level,
         rows=len(rows[winner.number].scores.get(name, rows[winner.number].losses)),
         trials=len(ranked),
@@ -119,10 +120,9 @@ def follows(name: str, measured: Measurement) -> bool:
         name: the metric without a split.
         measured: a measurement with its rows.
     """
-    rows = measured.rows
-    if name in {"accuracy", "loss"} and rows.losses:
-        return name == "loss" or len(rows.predictions) > 0
-    found = metric_intervals({name: measured.metrics.get(name, math.nan)}, rows, None)
+    if name == "loss":
+        return len(measured.rows.losses) > 1
+    found = metric_intervals({name: measured.metrics.get(name, math.nan)}, measured.rows, None)
     return name in found and name != "perplexity"
 
 
@@ -144,14 +144,15 @@ def _corrected(
     typical = fmean(value for number, value in known.items() if number != winner)
     scores_k = np.array([trial.score(metric) for trial in ranked], dtype=float)
     variance = share_variance(num_rows, seed_sd**2) if share else None
-    # One row changes a metric in [0, 1] by about 1 / rows; nearer values are ties.
-    if variance is None and name in SHARES and 0 <= scores_k[0] <= 1:
+    in_unit = name in SHARES and 0 <= scores_k[0] <= 1  # an own metric of this name may be in percent
+    if variance is None and in_unit:
         variance = scaled_variance(float(scores_k[0]), known[winner], num_rows)
     return winner_score(
         scores_k,
         np.array([known.get(trial.number, typical) for trial in ranked]),
         variance=variance,
-        step=1 / num_rows if share or name in SHARES else 0.0,
+        # One row changes a metric in [0, 1] by about 1 / rows; nearer values are ties.
+        step=1 / num_rows if share or in_unit else 0.0,
         direction=metric.direction,
     ).corrected
 

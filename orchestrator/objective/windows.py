@@ -35,7 +35,10 @@ def of_rows(examples: Sequence[Example], rows: Iterable[int]) -> Sequence[Exampl
 
 def row_keys(examples: Sequence[Example]) -> tuple[str, ...]:
     """Return the key of each row, by the key ``row`` of its first example; empty if a row has none."""
-    keys = tuple(str(examples[places.start].get("row", "")) for places in rows_of(examples))
+    if isinstance(examples, EncodedRows) and not examples.has("row"):  # most tasks: no example is read
+        return ()
+    of_examples = values_of(examples, "row")
+    keys = tuple(of_examples[places.start] for places in rows_of(examples))
     return keys if all(keys) else ()
 
 

@@ -96,7 +96,7 @@ def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping
     if stored is not None:
         name = stored["stopping"].get("metric")
         # The objective may have changed since; the fingerprint compares names, and the sweep is refused with a reason.
-        direction = directions.get((name or "").partition("/")[2], Direction.MINIMIZE)
+        direction = directions.get((name or "").rpartition("/")[2], Direction.MINIMIZE)
         metric = None if name is None else Metric(name=name, direction=direction)
     return replace(spec, stopping=replace(spec.stopping, metric=metric))
 

@@ -9,6 +9,7 @@ from orchestrator.core.goal import names_of
 from orchestrator.core.methods import LENGTH, LORA, METHODS, OPTIONS, SCHEDULE, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
+from orchestrator.core.trial import AT_END
 from orchestrator.evaluation.forgetting import PREFIX
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
@@ -41,6 +42,10 @@ def plan_engine(
     if validation_rows is not None:  # an engine reads the same rows again
         data = replace(data, validation=validation_rows, equal_folds=False)
     points = report_points(spec.samples(train_rows), spec.stopping.reports)
+    searched = names_of(spec.metric)
+    early_from = spec.stopping.grace_samples or points[0]
+    if any(name.startswith(AT_END) for name in searched):  # checkpoints with and without them cannot be compared
+        early_from = points[0]
     return EnginePlan(
         objective=spec.objective,
         model=spec.model,
@@ -63,9 +68,9 @@ def plan_engine(
         deepspeed=spec.deepspeed,
         workers=spec.resources.workers_per_trial,
         record=spec.tracking.record,
-        forgetting=any(name.startswith(PREFIX) for name in names_of(spec.metric)),
+        forgetting=any(name.startswith(PREFIX) for name in searched),
         early=spec.stopping.early,
-        early_from=spec.stopping.grace_samples or points[0],
+        early_from=early_from,
         generation=generation,
     )
 

@@ -6,7 +6,7 @@ order for the architecture ``llama`` (see ``gguf_export.interleaved``).
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from shutil import copyfile, rmtree
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
@@ -15,7 +15,7 @@ from orchestrator.promotion.gguf_export import ARCHITECTURES, PERMUTED, interlea
 from orchestrator.promotion.gguf_tokenizer import add_tokenizer
 from orchestrator.promotion.merge import export_merged
 from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.model_card import GateLine
+from orchestrator.tracking.model_card import GateLine, merged_card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 MODEL = "model.gguf"
-_USE = "\n## Use it in llama.cpp\n\n```sh\nllama-cli -m model.gguf\n```\n\nThe weights are in float32.\n"
+_USE = f"With llama.cpp; the weights are in float32.\n\n```sh\nllama-cli -m {MODEL}\n```"
 
 
 def export_merged_gguf(adapter: Path, card: AdapterCard, target: Path, gates: Sequence[GateLine] = ()) -> Path:
@@ -52,12 +52,10 @@ def export_merged_gguf(adapter: Path, card: AdapterCard, target: Path, gates: Se
     require_known(AutoConfig.from_pretrained(card.base_path, revision=card.base.revision))
     with new_folder(target):
         merged = target / "merged"
-        export_merged(adapter, card, merged, gates)
+        export_merged(adapter, card, merged)
         write_model(merged, target / MODEL)
-        copyfile(merged / "README.md", target / "README.md")
         rmtree(merged)
-        with (target / "README.md").open("a", encoding="utf-8") as readme:
-            readme.write(_USE)
+        (target / "README.md").write_text(merged_card(card, gates, _USE), encoding="utf-8")
     return target
 
 

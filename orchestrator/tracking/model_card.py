@@ -340,12 +340,18 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
 
 
-def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
-    """Return the README of the base model with the adapter merged into its weights."""
+def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = (), gguf_use: str | None = None) -> str:
+    """Return the README of a merged model; ``gguf_use`` tells how to use a GGUF file, None: it is for transformers."""
     hub = _hub_id(card)
     auto, tag = _auto_and_tag(card)
+    python = f"""```python
+from transformers import {auto}, AutoTokenizer
+
+model = {auto}.from_pretrained("THIS FOLDER").eval()
+tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+```"""
     return f"""---
-library_name: transformers
+library_name: {"gguf" if gguf_use else "transformers"}
 pipeline_tag: {tag}
 {f"base_model: {hub}" if hub else "# base_model: a local folder"}
 ---
@@ -357,12 +363,7 @@ The base model with the adapter of trial {card.trial} of the sweep {card.sweep} 
 
 ## Use it
 
-```python
-from transformers import {auto}, AutoTokenizer
-
-model = {auto}.from_pretrained("THIS FOLDER").eval()
-tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
-```
+{gguf_use or python}
 {_data(card)}
 ## Measured
 

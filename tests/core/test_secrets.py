@@ -6,6 +6,8 @@ import pytest
 
 from orchestrator.core.secrets import RedactingFormatter, redact, redacted, unmasked
 
+_ODBC = "mssql+pyodbc:///?odbc_connect=UID%3Du%3BPWD%3D"
+
 
 @pytest.mark.parametrize(
     ("text", "masked", "without"),
@@ -20,6 +22,7 @@ from orchestrator.core.secrets import RedactingFormatter, redact, redacted, unma
         ("https://h/x?access_token=pw&run=1#top", "https://h/x?access_token=***&run=1#top", "https://h/x?run=1#top"),
         (f"https://ann:{'pw' * 1500}@host", "https://ann:***@host", "https://host"),
         (f"https://{'pw' * 1500}@host", "https://***@host", "https://host"),
+        (f"{_ODBC}pw%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1"),
         ("https://h/x?sig=pw", "https://h/x?sig=***", "https://h/x"),
         ("mysql+pymysql://ann:@host/db", "mysql+pymysql://ann:***@host/db", "mysql+pymysql://ann@host/db"),
     ],

@@ -13,7 +13,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.entities.counts import COUNTS
-from orchestrator.evaluation.measurement_file import KEPT_VALIDATION, kept_test_file, write_measurement
+from orchestrator.evaluation.measurement_file import KEPT_VALIDATION, kept_test_file, kept_validation, write_measurement
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.evaluation.winner_score import corrected_winner
 from tests.report.examples import make_records
@@ -110,7 +110,7 @@ def test_lucky_loss_is_corrected_upwards(tmp_path: Path) -> None:
     assert "400 validation rows, without the unknown noise of seeds" in scores[0].sentence
 
 
-def with_values(folder: Path, seed: int, name: str) -> list[TrialRecord]:
+def with_values(folder: Path, seed: int, name: str, unit: float = 1.0) -> list[TrialRecord]:
     """Return eight equally good trials, three of them with stored rows, and values of a metric that is no accuracy."""
     generator = np.random.default_rng(seed)
     records = [record for record in make_records() if record.reports][:8]
@@ -129,8 +129,8 @@ def with_values(folder: Path, seed: int, name: str) -> list[TrialRecord]:
             scores = dict(zip(COUNTS, (tuple(map(float, found_n)), two, two), strict=True))
             rows = RowMeasures(**both, scores=scores)
         else:
-            value = float(right_n.mean())
-            rows = RowMeasures(**both, scores={name: tuple(right_n.astype(float).tolist())})
+            value = unit * float(right_n.mean())
+            rows = RowMeasures(**both, scores={name: tuple((unit * right_n).tolist())})
         measured.append(Measurement(metrics={name: value}, rows=rows))
     best = np.argsort([-each.metrics[name] for each in measured])[:3]
     found = []
@@ -159,6 +159,30 @@ def test_lucky_winner_of_other_metrics_is_corrected(tmp_path: Path, name: str) -
     covered = sum(score.low <= 0.8 <= score.high for score in scores)
     assert covered >= 21, "95 % of 24; fewer has a probability of 3 %"
     assert "without the unknown noise of seeds" in scores[0].sentence
+
+
+def test_score_in_percent_keeps_its_interval(tmp_path: Path) -> None:
+    metric = Metric(name="val/exact_match", direction=Direction.MAXIMIZE)
+    shares = corrected_winner(tmp_path / "shares", with_values(tmp_path / "shares", 3, "exact_match"), metric, 15_000)
+    percents = corrected_winner(
+        tmp_path / "percents", with_values(tmp_path / "percents", 3, "exact_match", unit=100.0), metric, 15_000
+    )
+    assert shares is not None
+    assert percents is not None
+    assert percents.low < percents.value < percents.high
+    assert [percents.low, percents.value, percents.high] == pytest.approx(
+        [100 * each for each in (shares.low, shares.value, shares.high)], abs=1
+    )
+
+
+def test_accuracy_of_another_definition_is_not_corrected(tmp_path: Path) -> None:
+    trials = sweep(tmp_path, 1)
+    for trial in trials:
+        if (stored := kept_validation(tmp_path, trial, ACCURACY)) is not None:
+            in_percent = replace(stored, metrics={"accuracy": 100 * stored.metrics["accuracy"]})
+            file = kept_test_file(tmp_path, trial.number).with_name(KEPT_VALIDATION)
+            write_measurement(file, trial.reports[0].nominal_samples, Owner(sweep="k", task=trial.task), in_percent)
+    assert corrected_winner(tmp_path, trials, ACCURACY, 15_000) is None
 
 
 @pytest.mark.parametrize("name", ["val/perplexity", "gap/loss"])

@@ -39,6 +39,14 @@ def test_resumed_sweep_keeps_its_rung_metric(override: tuple[str, ...], tmp_path
     assert (resumed.stopping.metric is None) is (not override)
 
 
+def test_resumed_sweep_keeps_direction_of_shift_metric(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("text,label\na,0\n")
+    shift = "data.shift={other: ./other.csv}"
+    written = read(tmp_path, shift, "early_stopping.metric=shift/other/accuracy")
+    resumed = with_rung_metric(read(tmp_path, shift), fingerprint(written), DIRECTIONS)
+    assert resumed.stopping.metric == Metric(name="shift/other/accuracy", direction=Direction.MAXIMIZE)
+
+
 WARM = "search.space.warmup_ratio={choices: [0, 0.1]}"
 BATCH = "search.space.batch_size={choices: [8, 32]}"
 

@@ -81,6 +81,21 @@ def test_longest_trial_may_have_fixed_epochs(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("constrained", [False, True])
+def test_searched_metrics_of_the_end_are_in_all_reports(constrained: bool, tmp_path: Path) -> None:
+    """Without it, the first reports would count as within the constraint: a missing metric breaks none."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    (tmp_path / "other.csv").write_text("text,label\na,0\n")
+    early = ["data.shift={other: ./other.csv}", "early_stopping.limits={shift/other/loss: {max: 1}}"]
+    searched = ["search.constraints={shift/other/accuracy: {min: 0.5}}"] if constrained else []
+    spec = load(file, *early, "early_stopping.grace_samples=300", *searched)
+    plan = plan_engine(spec, len(tiny_splits(spec.data).train))
+    assert plan.early == ("shift/other/loss",)
+    assert plan.early_from == (plan.report_points[0] if constrained else 300)
+    assert plan.report_points[0] < 300
+
+
 def test_preview_lists_parameters_and_ends(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(SMALL + "data: {train: 100, validation: 20, test: 20}\nresources: {engine: solo}\n")

@@ -134,7 +134,9 @@ def test_export_holds_the_merged_model(tmp_path: Path) -> None:
     stage_adapter(adapter, card_of(base), staged)
     folder = export_merged_gguf(staged, card_of(base), tmp_path / "out")
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", MODEL]
-    assert "llama-cli -m model.gguf" in (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
+    assert "llama-cli -m model.gguf" in readme
+    assert "from_pretrained" not in readme  # the folder has nothing for transformers
     ids = AutoTokenizer.from_pretrained(base)(TEXT, return_tensors="pt")["input_ids"]
     adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(adapter))
     with torch.no_grad():

@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.core.goal import Constraint, goal
+from orchestrator.core.goal import Constraint, Goal, goal
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Confirmation, SamplerName, StoppingName, StoppingPolicy
 from orchestrator.core.ranking import front, ranked_by_score
@@ -15,6 +15,7 @@ from orchestrator.core.space import FloatRange, Parameter, Space
 from orchestrator.core.trial import Report, TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.surrogate.feasibility import expected_excesses
 from tests.search.test_coordinator_kills import killed_again_and_again, uninterrupted
 from tests.search.worlds import (
     ACCURACY,
@@ -88,6 +89,24 @@ def test_surrogate_avoids_constraint_measured_at_the_end() -> None:
     forgets = goal(ACCURACY, constraints=[Constraint(name="forgetting/loss", max=0.3)])
     kept, free = (sum(r.violation(forgets) == 0 for r in finals(each)[10:]) for each in (forgets, ACCURACY))
     assert kept >= 9 > free + 4
+
+
+def test_later_measurements_change_no_expected_excess() -> None:
+    """A kept adapter is measured again after the search; the search may then be extended."""
+
+    def gaps(record: TrialRecord, samples: int) -> Report:
+        accuracy = 0.5 - 0.1 * (record.number // 2) + samples / 10_000
+        return report_of(record.number, samples, accuracy, gap__loss=0.05 * samples / 1000)
+
+    asha = StoppingPolicy(rule=StoppingName.ASHA, reduction_factor=2, cohort=4, patience=None)
+    coordinator = coordinator_in_memory(replace(plan_of(trials=4, stopping=asha, reports=3), metric=LIMITED))
+    run_out(coordinator, gaps)
+    records = coordinator.records()
+    assert [record.state for record in records] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED] * 2
+    assert isinstance(LIMITED, Goal)
+    expected = expected_excesses(LIMITED, records)
+    again = [replace(record, final={**record.final, "gap/loss": 0.1}) for record in records]
+    assert expected_excesses(LIMITED, again) == expected
 
 
 def test_trial_outside_constraints_never_leads_a_rung() -> None:

@@ -5,17 +5,18 @@ The rows are those of the reader in memory. CSV and JSON Lines are read twice: f
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.assets import token_store
+from orchestrator.assets.code_digest import own_code
 from orchestrator.assets.tables.large_text import Columns, csv_columns, json_columns
 from orchestrator.assets.tables.parquet import rows_of
-from orchestrator.assets.tables.values import Survey, TaskColumns
+from orchestrator.assets.tables.values import Survey, TaskColumns, UnfitPartsError
 from orchestrator.core.errors import AssetError, DataError
 from orchestrator.core.manifest import sync
-from orchestrator.version import __version__
 
 if TYPE_CHECKING:
     import datasets
@@ -25,16 +26,18 @@ LARGE_BYTES = 64_000_000
 """Files from this size are read in parts."""
 _ROWS, _ABOUT = "rows.arrow", "rows.json"
 _BATCH = 500
+logger = logging.getLogger(__name__)
 
 
 def read_large(path: Path, task: TaskColumns) -> "datasets.Dataset | None":
-    """Return the rows of a file, mapped from the cache; None if its format is read in memory only.
+    """Return the rows of a file, mapped from the cache; None if it is read in memory only.
 
-    The entry of the cache depends on the file's path, size, times and the columns of the task. A later sweep, and the
-    other processes of this sweep, map the same entry.
+    That is so for some formats and values, and if the cache cannot be written. The entry of the cache depends on the
+    file's path, size, times and the columns of the task. A later sweep, and the other processes of this sweep, map the
+    same entry.
 
     Raises:
-        AssetError: the file changed while it was read, or the cache folder cannot be created.
+        AssetError: the file changed while it was read.
         DataError: as the reader in memory.
     """
     if token_store.limit_bytes() == 0:
@@ -55,7 +58,14 @@ def read_large(path: Path, task: TaskColumns) -> "datasets.Dataset | None":
             raise AssetError(f"{path} changed while it was read; run the command again")
         return folder
 
-    token_store.entry(_key(mark, task), make)
+    try:
+        token_store.entry(_key(mark, task), make)
+    except UnfitPartsError as error:
+        logger.info("%s is read into memory: %s", path, error)
+        return None
+    except OSError as error:  # a full or read-only disk must not end a sweep
+        logger.warning("%s is read into memory, it cannot be stored: %s", path, error)
+        return None
     return _mapped(mark, task)
 
 
@@ -65,7 +75,7 @@ def _mark(path: Path) -> str:
 
 
 def _key(mark: str, task: TaskColumns) -> str:
-    content = json.dumps([mark, sorted(task.text), sorted(task.required), __version__])
+    content = json.dumps([mark, sorted(task.text), sorted(task.required), own_code()])
     return f"table-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Columns = dict[str, list[Any]]
 """Values by column name; all lists have the same length."""
 _PART = 500
+_HEADER_LINES = 100
+"""First lines with the whole header: a quoted name may have line breaks."""
 _OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
@@ -40,8 +42,11 @@ def json_columns(path: Path) -> Callable[[], Iterator[Columns]] | None:
 
     def read() -> Iterator[Columns]:
         rows = json_lines(path, _lines(path, "\n"))
+        names: dict[str, None] = {}  # of all rows so far, so that a part of empty objects has columns too
         while part := [*itertools.islice(rows, _PART)]:
-            names = dict.fromkeys(name for row in part for name in row)
+            while not names and not any(part) and (row := next(rows, None)) is not None:
+                part.append(row)  # empty objects have no column to count them by
+            names |= dict.fromkeys(name for row in part for name in row)
             yield {name: [row.get(name) for row in part] for name in names}
 
     return read
@@ -70,8 +75,8 @@ def csv_columns(path: Path, task: TaskColumns) -> Callable[[], Iterator[Columns]
     if excel:
         found = checked(excel[1], csv.QUOTE_MINIMAL)
     else:
-        header = next(filter(str.strip, _lines(path, "")), "")
-        found = first_that_reads(header, DELIMITERS[path.suffix.lower()], checked)
+        first_lines = "".join(itertools.islice(_lines(path, ""), _HEADER_LINES))
+        found = first_that_reads(first_lines, DELIMITERS[path.suffix.lower()], checked)
     delimiter, quoting, cells, integers = found
     names = column_names(path, cells, task)
     whole = {place for place in integers if names[place] not in task.text}

@@ -56,6 +56,10 @@ def table_of(columns: Mapping[str, list[Any]], task: TaskColumns, place: object)
     return datasets.Dataset(datasets.table.InMemoryTable(pa.table(arrays)))
 
 
+class UnfitPartsError(Exception):
+    """A file has values that are converted for a whole column only."""
+
+
 class Survey:
     """The types of the columns of a file that is read in parts; the same rules as ``table_of``."""
 
@@ -104,7 +108,11 @@ class Survey:
         return pa.schema({name: self._type(name) for name in self._first})
 
     def table(self, columns: Mapping[str, list[Any]]) -> "pa.Table":
-        """Return some rows with the schema of all rows."""
+        """Return some rows with the schema of all rows.
+
+        Raises:
+            UnfitPartsError: a value has another form in the type of the whole column.
+        """
         import pyarrow as pa
 
         rows = len(next(iter(columns.values()), ()))
@@ -115,7 +123,10 @@ class Survey:
                 values = [value if value is None else _as_json(value) for value in values]
             elif self._is_mixed(name):
                 values = [value if value is None or isinstance(value, str) else _as_json(value) for value in values]
-            arrays[name] = pa.array(values, type=self._type(name))
+            try:
+                arrays[name] = pa.array(values, type=self._type(name))
+            except (pa.ArrowException, ValueError, OverflowError) as error:
+                raise UnfitPartsError(f"{name}: {error}") from error
         return pa.table(arrays)
 
     def _add_type(self, name: str, values: list[Any]) -> None:

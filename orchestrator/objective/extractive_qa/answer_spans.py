@@ -180,7 +180,7 @@ def best_spans(
     ]
 
 
-def join(context: str, offsets: Sequence[Sequence[tuple[int, int] | None]], spans: Sequence[WindowSpans]) -> RowAnswers:
+def join(context: str, offsets: Sequence[Sequence[Sequence[int] | None]], spans: Sequence[WindowSpans]) -> RowAnswers:
     """Return the answers of a row from those of its windows; a span in two windows has its higher score.
 
     Args:

@@ -131,9 +131,9 @@ class ExtractiveQA:
                     "labels": _labels(window, answers[window.row]),
                     "window": number,
                     "row": keys[window.row],
-                    "offsets": window.offsets,
+                    "offsets": [None if at is None else [*at] for at in window.offsets],
                     "context": contexts[window.row],
-                    "answers": answers[window.row].texts,
+                    "answers": [*answers[window.row].texts],
                 }
             )
         return examples
@@ -182,7 +182,7 @@ class ExtractiveQA:
         """
         first = examples[0]
         offsets = [example["offsets"] for example in examples]
-        return join(first["context"], offsets, [spans for spans, _ in pairs]), first["answers"]
+        return join(first["context"], offsets, [spans for spans, _ in pairs]), tuple(first["answers"])
 
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None; a task may override this."""

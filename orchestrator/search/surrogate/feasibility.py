@@ -44,7 +44,8 @@ def expected_excesses(goal: Goal, records: Sequence[TrialRecord]) -> dict[int, t
     A complete trial has the excess at its best checkpoint. Every other trial has the one at its best checkpoint so far,
     plus the mean change of the complete trials from the same report point to their end: the overfit gap, for example,
     grows with training. With fewer than two such trials, the mean change is 0 and its variance that of all known
-    excesses. A metric measured only when a trial ends has no change, and is unknown before.
+    excesses. A metric measured only when a trial ends has no change, and is unknown before. A reported metric which is
+    measured again after the search keeps its change, so an extended search sees the same excesses.
     """
     columns = [_column(goal, each, records) for each in goal.constraints]
     return {record.number: tuple(row) for record, row in zip(records, zip(*columns, strict=True), strict=False)}
@@ -57,7 +58,8 @@ def _column(goal: Goal, constraint: Constraint, records: Sequence[TrialRecord]) 
     changes: dict[int, tuple[float, float]] = {}
     column = []
     for record, value in zip(records, known, strict=True):
-        if record.state is TrialState.COMPLETE or constraint.name in record.final:
+        reported = any(constraint.name in report.metrics for report in record.reports)
+        if record.state is TrialState.COMPLETE or not reported:
             column.append(Excess(value=float(value)))
             continue
         if record.samples not in changes:

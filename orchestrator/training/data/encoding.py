@@ -1,8 +1,8 @@
 """Encodes rows once per machine: all trials, processes and later sweeps read the same memory-mapped files.
 
-The name of an entry is a digest of the rows, the tokenizer, the objective (its state and its code), ``max_length`` and
-the versions of the libraries. The rows are encoded and written in parts, so that memory does not grow with their
-number.
+The name of an entry is a digest of the rows, the tokenizer, the objective (its state, its code and the modules that it
+imports), ``max_length`` and the versions of all installed packages. The rows are encoded and written in parts, so that
+memory does not grow with their number.
 """
 
 import functools
@@ -13,16 +13,15 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets import token_store
+from orchestrator.assets.code_digest import code_of, installed_packages, own_code
 from orchestrator.core.manifest import sync
-from orchestrator.objective.digest import digest
+from orchestrator.objective.digest import digest, has_slices
 from orchestrator.objective.encoded_rows import EncodedRows, EncodedTable
 from orchestrator.objective.protocol import ComparesWithBase, Example, Objective
-from orchestrator.version import __version__
 
 if TYPE_CHECKING:
     import datasets
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 PART = 1000
 """Rows encoded and written at a time."""
 _ABOUT = "rows.json"
-_LIBRARIES = ("datasets", "tokenizers", "transformers")
+_LORATORY = __name__.partition(".")[0]
 logger = logging.getLogger(__name__)
 
 
@@ -77,7 +76,8 @@ class Encoder:
             max_length: limit of a row in tokens.
             rows_digest: the digest of the rows, if it is known.
         """
-        content = f"{self._basis}\0{max_length}\0{rows_digest or digest(rows)}"
+        slices = digest(rows, slices=True) if has_slices(rows) else ""  # a person's ``encode`` may read them
+        content = f"{self._basis}\0{max_length}\0{rows_digest or digest(rows)}\0{slices}\0{rows.features}"
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def is_stored(self, rows: "datasets.Dataset", max_length: int, rows_digest: str | None = None) -> bool | None:
@@ -162,9 +162,7 @@ def tokens_text(
     for length in sorted(max_lengths):
         found = {name: encoder.is_stored(rows, length, digests.get(name)) for name, rows in splits.items() if len(rows)}
         if None in found.values():
-            return (
-                "encoded in every process: LORATORY_TOKENS_GB is 0, or the objective cannot be pickled or has no file"
-            )
+            return "encoded in every process: LORATORY_TOKENS_GB is 0, or the objective or tokenizer cannot be compared"
         stored = [name for name, is_stored in found.items() if is_stored]
         missing = [name for name in found if name not in stored]
         parts = [f"reused ({', '.join(stored)})"] if stored else []
@@ -211,33 +209,37 @@ def _smallest(column: "pa.Array") -> "pa.Array":
 def _basis(objective: Objective, tokenizer: "PreTrainedTokenizerBase") -> str | None:
     """Return a digest of everything but the rows and their length.
 
-    None: the objective cannot be pickled, or has no file.
+    None: the objective cannot be pickled or has no file, or the tokenizer has no files.
     """
     from datasets.fingerprint import Hasher
 
     try:
-        state, code = Hasher.hash(objective), _code(type(objective))
+        parts = (Hasher.hash(objective), _code(objective), _tokenizer_digest(tokenizer), installed_packages())
     except Exception as error:  # noqa: BLE001  (pickling runs the objective's own code, which may raise anything)
-        logger.info("encoded rows stay in memory: the objective has no state or code to compare: %s", error)
+        logger.info("encoded rows stay in memory: the objective or the tokenizer cannot be compared: %s", error)
         return None
-    versions = " ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    parts = (state, code, _tokenizer_digest(tokenizer), versions)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-@functools.cache
-def _code(kind: type) -> str:
-    """Return a digest of the code of an objective: the Python files beside it and its bases, and Loratory's version.
+def _code(objective: Objective) -> str:
+    """Return a digest of the code of an objective.
 
-    An objective's helper modules usually stand beside it.
+    It covers Loratory, the files of the objective, its bases and its functions, and what these files import and name.
+
+    Raises:
+        OSError, TypeError: a class has no file.
     """
-    own = [one for one in kind.__mro__ if one.__module__.partition(".")[0] not in sys.stdlib_module_names]
-    paths = {path for one in own for path in Path(inspect.getfile(one)).parent.glob("*.py")}
-    paths |= {*Path(inspect.getfile(Objective)).parent.rglob("*.py")}
-    found = hashlib.sha256(__version__.encode())
-    for path in sorted(paths):
-        found.update(path.read_bytes())
-    return found.hexdigest()
+    kinds = [one for one in type(objective).__mro__ if _is_own(one.__module__)]
+    files = {inspect.getfile(kind) for kind in kinds}
+    for value in getattr(objective, "__dict__", {}).values():
+        name = getattr(value, "__module__", None)
+        if isinstance(name, str) and _is_own(name):
+            files.add(getattr(sys.modules.get(name), "__file__", None) or inspect.getfile(value))
+    return f"{own_code()} {code_of(frozenset(map(Path, files)))}"
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] not in {*sys.stdlib_module_names, _LORATORY}
 
 
 def _tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -253,16 +255,22 @@ def _tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
         with tempfile.TemporaryDirectory() as folder:
             for name in sorted(tokenizer.save_vocabulary(folder)):
                 found.update(Path(name).read_bytes())
+    plain = (bool, int, float, str, list, tuple, type(None))
     about = {
-        "special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        "special": {name: repr(token) for name, token in tokenizer.special_tokens_map.items()},
+        "added": {place: repr(token) for place, token in tokenizer.added_tokens_decoder.items()},
         "template": tokenizer.chat_template,
-        "sides": [tokenizer.padding_side, tokenizer.truncation_side],
-        "max_length": tokenizer.model_max_length,
         "settings": {name: value for name, value in tokenizer.init_kwargs.items() if name not in _PLACES},
+        "attributes": {
+            name: value for name, value in vars(tokenizer).items() if isinstance(value, plain) and name not in _PLACES
+        },
     }
     found.update(json.dumps(about, sort_keys=True, default=str).encode())
     return found.hexdigest()
 
 
-_PLACES = frozenset({"name_or_path", "vocab_file", "tokenizer_file", "tokenizer_object", "vocab", "merges"})
+_PLACES = frozenset(
+    {"name_or_path", "vocab_file", "tokenizer_file", "tokenizer_object", "vocab", "merges", "files_loaded"}
+    | {"init_inputs", "added_tokens_decoder"}
+)
 """Settings of a tokenizer with its place, or with values that are in its rules."""

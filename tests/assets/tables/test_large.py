@@ -131,6 +131,31 @@ def test_changed_file_is_read_again(tmp_path: Path) -> None:
         assert rows[1]["text"] == last
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", '"long\nname";text;label\n' + "a;b;0\n" * 3),
+        ("a.tsv", '"long\r\nname"\ttext\tlabel\r\n' + "a\tb\t0\r\n" * 3),
+        ("a.jsonl", '{"text": "a", "label": 1}\n' * 500 + "{}\n" * 501),
+        ("a.jsonl", "{}\n" * 501 + '{"text": "a", "label": 1}\n' * 2),
+    ],
+)
+def test_long_headers_and_empty_objects_are_those_of_the_whole(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    whole, parts = read_file(path, TASK), read_large(path, TASK)
+    assert parts is not None
+    assert parts[:] == whole[:]
+
+
+def test_values_changed_by_the_whole_column_are_read_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for values in (["1", '"\\ud800"'], [str(2**53 + 1)] * 500 + ["1.5"]):
+        path.write_text("".join(f'{{"text": "a", "label": 1, "other": {value}}}\n' for value in values))
+        assert read_large(path, TASK) is None
+        assert len(read_file(path, TASK)) == len(values)
+
+
 _MEASURED = """
 import sys, tracemalloc
 import datasets, pyarrow as pa

@@ -10,13 +10,17 @@ from typing import Any
 
 import datasets
 import pytest
-from transformers import PreTrainedTokenizerBase
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from orchestrator.assets import token_store
+from orchestrator.assets.code_digest import code_of
+from orchestrator.assets.tables.large import read_large
+from orchestrator.assets.tables.values import TaskColumns
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.objective.encoded_rows import KEPT, EncodedRows, lengths_of, sizes_of, values_of
+from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Example
 from orchestrator.objective.windows import of_rows, rows_of
 from orchestrator.training.data.encoding import PART, Encoder, tokens_text
@@ -124,11 +128,106 @@ def test_other_content_has_another_key(tokenizer: PreTrainedTokenizerBase) -> No
     assert len({*keys}) == len(keys)
 
 
+def test_added_tokens_and_sides_of_a_python_tokenizer_count() -> None:
+    keys, tokenizer = [], ByT5Tokenizer()
+    for change in (lambda: None, lambda: tokenizer.add_tokens(["film"]), lambda: setattr(tokenizer, "offset", 4)):
+        change()
+        keys.append(Encoder(TinyClassification(), tokenizer).key(rows_with(2), 16))
+    assert len({*keys}) == 3
+
+
+def test_names_of_classes_and_slices_count(tokenizer: PreTrainedTokenizerBase) -> None:
+    encoder, rows = Encoder(TinyClassification(), tokenizer), rows_with(4)
+    named = [rows.cast_column("label", datasets.ClassLabel(names=names)) for names in (["no", "yes"], ["yes", "no"])]
+    sliced = [rows.add_column("slice/source", [source] * 4) for source in ("a", "b")]
+    assert len({encoder.key(one, 16) for one in (rows, *named, *sliced)}) == 5
+
+
+_OBJECTIVE = """
+from pathlib import Path
+from own_helpers.cleaning import cleaned
+from tests.fakes.tiny_objective import TinyClassification
+
+class Mine(TinyClassification):
+    def encode(self, rows, tokenizer, max_length):
+        from own_later import later
+        return super().encode(rows, tokenizer, max_length)
+
+WORDS = (Path(__file__).parent / "data" / "words.txt", "words.txt")
+OBJECTIVE = Mine()
+"""
+
+
+@pytest.mark.parametrize("changed", ["lib/own_helpers/cleaning.py", "lib/own_more.py", "lib/own_later.py", "words.txt"])
+def test_imported_modules_and_named_files_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    files = {
+        "objective.py": _OBJECTIVE,
+        "broken.py": "print 'an old script'",
+        "words.txt": "good",
+        "lib/own_helpers/__init__.py": "",
+        "lib/own_helpers/cleaning.py": "import json, datasets\nfrom .. import missing\nimport own_more",
+        "lib/own_more.py": "",
+        "lib/own_later.py": "later = 1",
+        "lib/unused.py": "",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    first = code_of(frozenset({tmp_path / "objective.py"}))
+    (tmp_path / "lib/unused.py").write_text("another = 1")
+    code_of.cache_clear()
+    assert code_of(frozenset({tmp_path / "objective.py"})) == first
+    (tmp_path / changed).write_text("another = 1")
+    code_of.cache_clear()
+    assert code_of(frozenset({tmp_path / "objective.py"})) != first
+
+
+def test_folder_that_cannot_be_made_keeps_rows_in_memory(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(token_store.FOLDER, str(tmp_path / "file" / "tokens"))
+    found = Encoder(TinyClassification(), tokenizer).encode(rows_with(5), 16)
+    assert found == TinyClassification().encode(rows_with(5), tokenizer, 16)
+    table = tmp_path / "rows.csv"
+    table.write_text("text,label\na,0\n")
+    assert read_large(table, TaskColumns(text=frozenset({"text"}))) is None
+
+
 def test_examples_arrow_changes_stay_in_memory(tokenizer: PreTrainedTokenizerBase) -> None:
     found = Encoder(Tuples(), tokenizer).encode(rows_with(5), 16)
     assert isinstance(found, list)
     assert found[0]["pair"] == (1, 2)
     assert token_store.entries() == []
+
+
+_TEXTS = ["a good film", "the bad film is here"]
+_ANSWERS = [{"text": ["good"], "answer_start": [2]}, {"text": [], "answer_start": []}]
+_MESSAGES = [{"role": "user", "content": "good"}, {"role": "assistant", "content": "film"}]
+_TEMPLATE = "{% for one in messages %}{{ one['role'] + ' ' + one['content'] + '[SEP]' }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "bound"),
+    [
+        ("classification", {"text_pair": _TEXTS, "label": [0, 1]}, {"classes": ("no", "yes")}),
+        ("multi_label", {"label": [[0.0, 1.0], [1.0, 1.0]]}, {"classes": ("no", "yes")}),
+        ("regression", {"label": [[0.5], [1.0]]}, {"classes": ("score",)}),
+        ("generation", {"target": _TEXTS}, {}),
+        ("generation_seq2seq", {"target": _TEXTS}, {}),
+        ("entities", {"entities": ['[[2, 6, "A"]]', "[]"]}, {"classes": ("O", "B-A", "I-A")}),
+        ("extractive_qa", {"text_pair": ["a good film " * 20] * 2, "answers": _ANSWERS}, {}),
+        ("chat", {"messages": [_MESSAGES] * 2}, {"chat_template": _TEMPLATE}),
+    ],
+)
+def test_examples_of_shipped_objectives_are_stored(
+    tokenizer: PreTrainedTokenizerBase, name: str, columns: dict[str, Any], bound: dict[str, Any]
+) -> None:
+    objective, rows = load_objective(name, **bound), datasets.Dataset.from_dict({"text": _TEXTS, **columns})
+    stored = Encoder(objective, tokenizer).encode(rows, 40)
+    assert isinstance(stored, EncodedRows)
+    assert [*stored] == objective.encode(rows, tokenizer, 40)
 
 
 def test_objective_without_file_stays_in_memory(tokenizer: PreTrainedTokenizerBase) -> None:
