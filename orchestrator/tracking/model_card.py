@@ -62,11 +62,6 @@ PACKAGED = """\
 base = {path}  # the folder in training; elsewhere from the hub
 base = base if Path(base).is_dir() else {hub}"""
 
-FULL_WEIGHTS = """\
-Full fine-tuning trained all weights. They are all in this folder, in float32; peft puts them in place of the base's.
-Load the base in float32 too: peft rounds them to its number format.
-"""
-
 _ROUNDED_INPUTS = """\
 bitsandbytes rounds the inputs of 8-bit layers too, which the measurements did not: expect slightly other outputs.
 """
@@ -97,7 +92,7 @@ pipeline_tag: {tag}
 
 Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.samples:,} training samples{seed}).
 {task(card)}
-{_quantisation(card)}{FULL_WEIGHTS if card.method == FULL else ""}
+{_quantisation(card)}
 ## Use it
 
 ```python
@@ -196,6 +191,8 @@ def _limits(card: "AdapterCard") -> str:
         lines.append(f"Every {text} gets one of the classes, also a text in another language or of another kind.")
     if card.max_new_tokens is not None:
         lines.append(f"Answers have at most {card.max_new_tokens} tokens unless the caller sets another number.")
+    if card.method == FULL:
+        lines.append("All weights were trained. Load the base in float32: peft rounds them to its number format.")
     few = [name for name, count in card.label_counts.get("train", {}).items() if count < FEW]
     if few:
         lines.append(f"Fewer than {FEW} training rows: {', '.join(few)}.")
