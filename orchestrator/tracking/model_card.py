@@ -241,8 +241,7 @@ def _hub_id(card: "AdapterCard") -> str | None:
 
 def _code(card: "AdapterCard", hub: str | None) -> str:
     """Return the example code: it loads the base from the training folder, or from the hub if the folder is missing."""
-    base = f"base = {_quoted(card.base_path)}"
-    imports = ""
+    base, imports = f"base = {_quoted(card.base_path)}", ""
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
