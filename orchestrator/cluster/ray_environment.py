@@ -4,6 +4,8 @@ import os
 
 from orchestrator.core.environment import DEFAULTS
 
+_LONGEST_WAIT_S = 30 * 24 * 3600
+
 
 def worker_variables(threads: int) -> dict[str, str]:
     """Return the variables of the trials' processes, each with ``threads`` compute threads.
@@ -16,6 +18,13 @@ def worker_variables(threads: int) -> dict[str, str]:
         **{name: os.environ.get(name, DEFAULTS[name]) for name in inherited},
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
+        # Trials with several workers: no counters for a dashboard, and no prints through Ray's loggers.
+        "RAY_TRAIN_METRICS_ENABLED": "0",
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+        # Each worker sees its own GPU alone: the Trainer of a process takes the first one.
+        "TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES": "0",
+        # A trial waits until the workers of other trials have freed their resources, as Tune's own trials do.
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(_LONGEST_WAIT_S),
     }
 
 
@@ -29,11 +38,6 @@ def tune_variables(parallel_trials: int) -> dict[str, str]:
         # Lines such as "(raylet) A worker died ..." stay off the screen; Ray reads this when it is imported.
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-        # Trials with several workers: no counters for a dashboard, and no prints through Ray's loggers.
-        "RAY_TRAIN_METRICS_ENABLED": "0",
-        # Each worker sees its own GPU alone: the Trainer of a process takes the first one.
-        "TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES": "0",
-        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
         # No CSV, JSON and TensorBoard files per trial: the ledger has their content.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         # The caller handles Ctrl-C and sets the stop event.

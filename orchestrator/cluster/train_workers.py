@@ -24,7 +24,7 @@ from orchestrator.core.trial import Report, TrialTask
 
 _POLL_S = 1.0
 _STARTS = 10
-"""Attempts to start the processes of a trial, each half a minute by default."""
+"""Attempts to start the processes of a trial, after their resources are free."""
 _DIED = "a worker of the trial died or failed (see ray.log); too little memory is the usual cause"
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class TrainWorkers:
             run_config=train.RunConfig(
                 name="train",
                 storage_path=str(self._folder),
-                # The dispatcher decides about another attempt. Ray may need a while to free the CPUs of the last trial.
+                # The dispatcher decides about another attempt of the training.
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=_STARTS),
             ),
         )

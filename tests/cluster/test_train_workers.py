@@ -1,5 +1,7 @@
 """A trial in two workers through Ray Train, inside its Tune trial: a lost worker ends the trial, not the sweep."""
 
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -70,3 +72,29 @@ def test_lost_worker_ends_the_trial_not_the_sweep(tmp_path: Path) -> None:
     assert adapters[0].keys() == adapters[1].keys()
     for name, value in adapters[1].items():
         torch.testing.assert_close(adapters[0][name], value, rtol=1e-2, atol=1e-3, msg=name)
+
+
+def test_killed_driver_leaves_no_worker_and_resumes(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    tiny_llama(tmp_path / "llama")
+    sweep_dir = tmp_path / "home" / "sweeps" / "tiny-1"
+    command = [sys.executable, "-m", "orchestrator", "sweep", str(file)]
+    for override in OVERRIDES:
+        command += ["--set", override]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while not [*sweep_dir.glob("trials/0000/checkpoint-*/report.json")]:
+        assert driver.poll() is None, "the sweep ended before its first report"
+        time.sleep(0.02)
+    family = psutil.Process(driver.pid).children(recursive=True)
+    assert sum("RayTrainWorker" in " ".join(process.cmdline()[:1]) for process in family) == 2
+    driver.kill()
+    killed_at = time.time()
+    driver.wait()
+    _, left = psutil.wait_procs(family, timeout=30)
+    assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
+    done = run_sweep(read_spec(file, OVERRIDES), SweepOptions(), (), threading.Event(), lambda _line: None)
+    assert [record.state for record in done.records] == [TrialState.COMPLETE] * 2
+    first, *others = done.records[0].reports
+    assert first.ended_at < killed_at < others[-1].ended_at, "trained again from the start"
+    assert not workers()
+    assert not [*sweep_dir.glob("trials/*/workers")]

@@ -344,9 +344,25 @@ def write_adapter(
         written.eva_config = written.lora_ga_config = written.corda_config = None
     written.inference_mode, written.base_model_name_or_path = True, base_name
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: _with_init(name, value, taken_out, _rank_of(name, written)) for name, value in state.items()}
-    save_file(tensors, folder / WEIGHTS)
+    if taken_out:
+        state = {name: _with_init(name, value, taken_out, _rank_of(name, written)) for name, value in state.items()}
+    save_file(_apart(state), folder / WEIGHTS)
     written.save_pretrained(str(folder))
+
+
+def _apart(state: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Return tensors on the CPU without common memory, as a file needs them.
+
+    With ``bias: all`` a trained head's bias has two names.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    seen = set[int]()
+    for name, value in state.items():
+        tensor = value.detach().cpu().contiguous()
+        shared = tensor.untyped_storage().data_ptr() in seen
+        tensors[name] = tensor.clone() if shared else tensor
+        seen.add(tensors[name].untyped_storage().data_ptr())
+    return tensors
 
 
 def _rank_of(name: str, config: Any) -> int:  # noqa: ANN401  (LoraConfig)
@@ -365,7 +381,7 @@ def _with_init(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.
     """
     import torch
 
-    value = value.detach().cpu().contiguous()
+    value = value.detach().cpu()
     if name in taken_out:
         is_a, first = "lora_A" in name, taken_out[name].cpu()
         value = torch.cat([value, first if is_a else -first], dim=0 if is_a else 1)

@@ -173,8 +173,10 @@ def launched(device: str) -> AbstractContextManager[None]:
         ),
         None,
     )
-    network = {} if loopback is None else {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    network: dict[str, str] = {}
+    if loopback is not None and world == 1:  # several workers may be on several machines
+        network = {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     local = torch.cuda.current_device() if device == "cuda" else rank
     ranks = {"RANK": str(rank), "LOCAL_RANK": str(local), "WORLD_SIZE": str(world)}
     return environment({"DS_ACCELERATOR": device, **ranks, **network})

@@ -1,9 +1,9 @@
 """Two workers on a CPU train a trial like one process: the same losses, a whole adapter, also after a resume."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.build import build_engine
 from orchestrator.training.solo.group import train_share
 from tests import needs
-from tests.fakes.tiny_models import tiny_llama
+from tests.fakes.tiny_models import tiny_bert, tiny_llama, without_dropout
 from tests.fakes.tiny_sweep import tiny_sweep
 
 POINTS = (16, 32, 64)
@@ -52,26 +52,25 @@ class Recorder:
         pass
 
 
-def work(rank: int, plan: EnginePlan, store: str, last: int | None) -> None:
-    """Train in one of the workers."""
+def work(rank: int, plan: EnginePlan, task: TrialTask, store: str) -> None:
+    """Train in one of the workers, ended at the first report, then resumed from disk with a new model."""
     torch.set_num_threads(1)
     os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=plan.workers)
-    recorder = Recorder(last)
-    try:
-        train_share(plan, TASK, recorder)
-    except KilledError:
-        return
-    assert [report.nominal_samples for report in recorder.reports] == [*POINTS[1:]], "it did not resume"
+    with pytest.raises(KilledError):
+        train_share(plan, task, Recorder(1))
+    resumed = Recorder(None)
+    train_share(plan, task, resumed)
+    assert [report.nominal_samples for report in resumed.reports] == [*POINTS[1:]], "it did not resume"
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EnginePlan, list[Report]]]:
-    """Return the plan and the reports of the same trial in one process."""
-    folder = tmp_path_factory.mktemp("alone")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> EnginePlan:
+    """Return the plan of a causal language model, in one process."""
+    folder = tmp_path_factory.mktemp("workers")
     tiny_sweep(folder)
-    plan = EnginePlan(
+    return EnginePlan(
         objective="sentiment",
         model=Source(origin=Origin.LOCAL, name=str(tiny_llama(folder / "llama"))),
         data=DataPlan(
@@ -87,11 +86,36 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EnginePlan
         precision=Precision.FLOAT32,
         device="cpu",
     )
+
+
+def reports_of(plan: EnginePlan, task: TrialTask) -> list[Report]:
+    """Return the reports of a trial in one process: trained, or from disk."""
     engine = build_engine(plan)
-    run = engine.start(TASK)
-    yield plan, [run.advance(point) for point in POINTS]
+    run = engine.start(task)
+    reports = [run.advance(point) for point in POINTS]
     run.close()
     engine.close()
+    return reports
+
+
+@pytest.fixture(scope="module")
+def alone(plan: EnginePlan) -> list[Report]:
+    """Return the reports of the trial trained in one process."""
+    return reports_of(plan, TASK)
+
+
+def compare(divided: EnginePlan, task: TrialTask, plan: EnginePlan, expected: list[Report]) -> None:
+    """Compare the stored reports and the adapter of divided training with those of one process."""
+    for one, other in zip(reports_of(divided, task), expected, strict=True):
+        assert [one.metrics[name] for name in LOSSES] == pytest.approx(
+            [other.metrics[name] for name in LOSSES], abs=1e-5
+        )
+    file = f"trials/0000/checkpoint-{POINTS[-1]}/adapter/adapter_model.safetensors"
+    weights, whole = (load_file(Path(each.sweep_dir) / file) for each in (divided, plan))
+    whole = {name: value for name, value in whole.items() if ".original_module." not in name}  # a head without use
+    assert weights.keys() == whole.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -102,23 +126,31 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EnginePlan
         pytest.param(OFFLOADED, id="offloaded", marks=needs.deepspeed),
     ],
 )
-def test_two_workers_train_as_one(
-    config: Config | None, alone: tuple[EnginePlan, list[Report]], tmp_path: Path
-) -> None:
-    plan, expected = alone
+def test_two_workers_train_as_one(config: Config | None, plan: EnginePlan, alone: list[Report], tmp_path: Path) -> None:
     divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2, deepspeed=config)
-    for attempt, last in enumerate((1, None)):  # killed at the first report, then resumed
-        spawn(work, (divided, str(tmp_path / f"store{attempt}"), last), nprocs=2)
-    engine = build_engine(divided)
-    run = engine.start(TASK)
-    found = [run.advance(point) for point in POINTS]  # from disk
-    engine.close()
-    for one, other in zip(found, expected, strict=True):
-        assert [one.metrics[name] for name in LOSSES] == pytest.approx(
-            [other.metrics[name] for name in LOSSES], abs=1e-5
-        )
-    file = f"trials/0000/checkpoint-{POINTS[-1]}/adapter/adapter_model.safetensors"
-    weights, whole = load_file(tmp_path / "sweep" / file), load_file(Path(plan.sweep_dir) / file)
-    assert weights.keys() == whole.keys()
-    for name, value in whole.items():
-        torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    spawn(work, (divided, TASK, str(tmp_path / "store")), nprocs=2)
+    compare(divided, TASK, plan, alone)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize(
+    ("changes", "is_encoder"),
+    [
+        ({"method": "ia3"}, False),
+        ({"method": "loha"}, False),
+        ({"method": "lokr"}, False),
+        ({"method": "vera"}, False),
+        ({"dora": True}, False),
+        ({"options": {"trainable_token_indices": "[5, 6]"}}, False),
+        ({"options": {"bias": "all"}}, True),
+    ],
+)
+def test_methods_are_divided(changes: dict[str, Any], is_encoder: bool, plan: EnginePlan, tmp_path: Path) -> None:
+    task = replace(TASK, settings=replace(TASK.settings, **changes))
+    if is_encoder:
+        model = Source(origin=Origin.LOCAL, name=str(without_dropout(tiny_bert(tmp_path / "bert"))))
+        plan = replace(plan, model=model)
+    one = replace(plan, sweep_dir=str(tmp_path / "one"))
+    divided = replace(plan, sweep_dir=str(tmp_path / "two"), workers=2, checkpointing=True)
+    spawn(work, (divided, task, str(tmp_path / "store")), nprocs=2)
+    compare(divided, task, one, reports_of(one, task))
