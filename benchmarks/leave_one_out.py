@@ -6,9 +6,10 @@ choose the winner, and test rows. So the rows, their hardness and the seeds are 
 over the configuration's recorded seeds and all rows.
 
 The intervals assume a noise between seeds which they have not seen: that of the other tables, transferred by the
-product's rule (standard deviation times the root of the training rows); without another table, the product's rule. Each
-coverage has a clustered interval: sweeps with the same winning configuration share its seeds and are one cluster; over
-all tables a table is a cluster.
+product's rule (standard deviation times the root of the training rows). Without another table they assume the product's
+rule, which was chosen in view of the table ``few-shot``: then the noise between seeds is not left out. Each coverage
+has a clustered interval: sweeps with the same winning configuration share its seeds and are one cluster; over all
+tables a table is a cluster. All sweeps of a table share its rows, and the intervals do not hold this noise.
 """
 
 import math

@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,8 +28,6 @@ _ADDED = {2: ("confirms",), 3: ("fold", "share"), 4: ("origin",)}
 """Columns of the trials by the version of the tables that added them."""
 _REQUESTS = 4
 """The version of the tables that added the table of requests."""
-_WAL = b"\x02\x02"
-"""Bytes 18 and 19 of an SQLite file in the journal mode WAL."""
 
 
 def default_url() -> str:
@@ -247,11 +245,22 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def _is_made(file: Path) -> bool:
-    """Return whether an SQLite file is in WAL mode; a connection to another file would write to it."""
+    """Return whether an SQLite file is in WAL mode; a connection that may write to another file would change it.
+
+    SQLite itself reads the mode. A plain ``open`` and ``close`` of the file would drop the locks of all connections of
+    this process (https://sqlite.org/howtocorrupt.html, section 2.2): the next command in another process would then
+    take itself for the last reader and delete the log with this process's commits.
+    """
     if not file.exists():
         return False
-    with file.open("rb") as stream:
-        return stream.read(20)[18:] == _WAL
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            mode: tuple[str] = connection.execute("PRAGMA journal_mode").fetchone()
+    except sqlite3.OperationalError:
+        return True  # a file or folder without permissions; the next connection says so
+    except sqlite3.DatabaseError:
+        return False
+    return mode[0] == "wal"
 
 
 def _version(connection: Connection) -> int | None:

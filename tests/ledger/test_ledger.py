@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -297,6 +299,26 @@ def test_default_url_follows_the_environment(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("LORATORY_DB", f"sqlite:///{tmp_path}/other.db")
     assert Ledger.open().database.url == f"sqlite:///{tmp_path}/other.db"
     assert (tmp_path / "other.db").exists()
+
+
+def test_commits_survive_commands_in_other_processes(tmp_path: Path) -> None:
+    """A second opening in one process must not drop the locks of the first.
+
+    Else a command in another process takes itself for the last reader, and deletes the log with the later commits.
+    """
+
+    def command(code: str) -> str:
+        code = f"from orchestrator.ledger.ledger import Ledger; ledger = Ledger.open({first.database.url!r}); {code}"
+        return subprocess.run(
+            [sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True
+        ).stdout
+
+    first = open_ledger(tmp_path)
+    sweep = open_sweep(first, "s", FINGERPRINT, "name: s")
+    open_ledger(tmp_path).close()
+    command("ledger.close()")
+    first.trials.add(sweep.id, a_trial(), study_number=0)
+    assert command(f"print(len(ledger.trials.all({sweep.id})))").strip() == "1"
 
 
 def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
