@@ -8,12 +8,14 @@ import mlflow
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
 from orchestrator.core.errors import UserError
 from orchestrator.core.gates import Gates
+from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.bases import BaseModels
@@ -38,6 +40,8 @@ OVERRIDES = (
 
 def test_full_is_searched_promoted_exported_and_served(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    model.to(torch.bfloat16).save_pretrained(tmp_path / "model")  # trained weights are float32 nevertheless
     (tmp_path / "texts.csv").write_text("text\n" + "".join(f"text {i} of {i % 7} words\n" for i in range(30)))
     spec = read_spec(file, OVERRIDES)
     done = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
@@ -65,11 +69,17 @@ def test_full_is_searched_promoted_exported_and_served(tmp_path: Path) -> None:
     served = [Predictor.load(f"tiny/{version}", location, bases=bases) for version in (1, 2)]
     probabilities = [[each.probabilities for each in predictor.predict(texts)] for predictor in served]
     assert probabilities[0] != probabilities[1]
+    alone = [Predictor.load(f"tiny/{version}", location).predict(texts) for version in (1, 2)]
+    assert [[each.probabilities for each in answers] for answers in alone] == probabilities
 
     command = ["registry", "export", "tiny/1", str(tmp_path / "plain"), "--tracking-uri", location.tracking_uri]
     exported = CliRunner().invoke(make_app(), command, catch_exceptions=False)
     assert "model.safetensors" in exported.stdout
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain").eval()
+    trained = load_file(chosen.adapter / "adapter_model.safetensors")
+    for name, parameter in plain.named_parameters():
+        assert torch.equal(parameter, trained[f"base_model.model.{name}"])
+    assert 'dtype="float32"' in (export_adapter(chosen, tmp_path / "adapter") / "README.md").read_text()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "plain")
     with torch.inference_mode():
         logits = plain(**tokenizer(texts, padding=True, return_tensors="pt")).logits

@@ -75,6 +75,7 @@ class EnginePlan:
         early_from: samples of the first report with them.
         function: the function that trains a trial; None: an objective of the other engines.
         generation: how answers are written and measured; None: the task writes no text.
+        row_digests: digest of the rows by split, compared with the rows read by a trial's process. Empty: not compared.
     """
 
     objective: str
@@ -105,6 +106,7 @@ class EnginePlan:
     early_from: int = 0
     function: FunctionPlan | None = None
     generation: GenerationPlan | None = None
+    row_digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def timetable(self) -> Timetable:

@@ -144,9 +144,9 @@ def prepare(
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
     generation = plan_generation(spec, objective, splits, checked.tokenizer, say)
-    rows = row_counts(splits)
-    engine_plan = plan_engine(replace(spec, model=model), rows["train"], rows["validation"], generation=generation)
-    fingerprint = _fingerprint(spec, splits, version_of(model))
+    fingerprint, size = _fingerprint(spec, splits, version_of(model)), row_counts(splits)
+    engine_plan = plan_engine(replace(spec, model=model), size["train"], size["validation"], generation=generation)
+    engine_plan = replace(engine_plan, row_digests=fingerprint["rows"])
     return PreparedSweep(
         name=spec.name,
         spec_text=spec.text,

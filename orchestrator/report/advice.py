@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from orchestrator.core.methods import LORA, takers
 from orchestrator.core.trial import OVERFITTING, TrialState
 from orchestrator.evaluation.learning_curve import MoreRows
 from orchestrator.report import words
@@ -106,8 +107,9 @@ def _larger_model(best: Row) -> Finding | None:
     if share is None or best.val_loss is None or best.gap is None or abs(share) >= _SMALL_GAP:
         return None
     train = best.val_loss - best.gap
+    rank = " or a higher rank" if best.params.get("method", LORA) in takers("rank") else ""
     sentence = (
-        f"A larger base model or a higher rank may pay: the winner fits training rows (loss {words.number(train, 3)}) "
+        f"A larger base model{rank} may pay: the winner fits training rows (loss {words.number(train, 3)}) "
         f"no better than validation rows ({words.number(best.val_loss, 3)}), and it no longer improved."
     )
     numbers = {"train_loss": train, "val_loss": best.val_loss}

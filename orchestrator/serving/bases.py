@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.core.methods import FULL
 from orchestrator.tracking.adapters import CONFIG, AdapterCard
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ PLAIN_INITS = (None, True, False, "gaussian")
 class BaseModels:
     """The loaded base models. A base model is loaded once for all its adapters with equal heads.
 
-    A base model with other classes is loaded again, because its head has another size; all equal tensors are shared
-    after that. A quantised base model, and one that peft changes while it loads the adapter, is not shared.
+    A base model with other classes is loaded again, because its head has another size, and in float32 for full
+    fine-tuning; all equal tensors are shared after that. A quantised base model, and one that peft changes while it
+    loads the adapter, is not shared.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -59,7 +61,7 @@ class BaseModels:
         if card.quantisation is not None or not leaves_base_unchanged(adapter):
             return load_base(plain, base, self._device)
         weights = json.dumps([base, asdict(card.base)["revision"], card.head])
-        key = json.dumps([weights, len(card.labels)])
+        key = json.dumps([weights, len(card.labels), card.method == FULL])
         if key not in self._models:
             model = load_base(plain, base, self._device)
             nn.Module.to(model, self._device)
@@ -94,6 +96,7 @@ def _share(model: "Module", known: "dict[str, Tensor]") -> None:
 
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
         other = known.setdefault(name, parameter)
-        if other is not parameter and other.shape == parameter.shape and torch.equal(other, parameter):
+        alike = (other.dtype, other.shape) == (parameter.dtype, parameter.shape)
+        if other is not parameter and alike and torch.equal(other, parameter):
             owner, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(owner), attribute, other)

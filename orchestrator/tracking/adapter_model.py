@@ -290,8 +290,7 @@ class AdapterModel(PythonModel):
 
 def read_card(folder: Path) -> dict[str, Any]:
     """Return the adapter's card, ``loratory.json``."""
-    card: dict[str, Any] = json.loads((folder / "loratory.json").read_text(encoding="utf-8"))
-    return card
+    return cast("dict[str, Any]", json.loads((folder / "loratory.json").read_text(encoding="utf-8")))
 
 
 def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu") -> "PreTrainedModel":
@@ -308,6 +307,8 @@ def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu"
         names = dict(enumerate(card["labels"]))
         options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
         options["ignore_mismatched_sizes"] = True  # the adapter brings the head
+    if card.get("method") == "full":
+        options["dtype"] = "float32"  # the adapter's weights would be rounded to the number format of the base model's
     if card.get("quantisation"):
         # float32, as in the measurements: on some CPUs bitsandbytes has faster products with less precision.
         config = transformers.BitsAndBytesConfig(**card["quantisation"])
@@ -389,8 +390,7 @@ def cell_texts(series: "pd.Series[Any]") -> list[str]:
 
 
 def _refusal(message: str) -> Exception:
-    error: Exception = mlflow.exceptions.MlflowException.invalid_parameter_value(message)
-    return error
+    return cast("Exception", mlflow.exceptions.MlflowException.invalid_parameter_value(message))
 
 
 def _batches(texts: Sequence[str], size: int) -> list[Sequence[str]]:

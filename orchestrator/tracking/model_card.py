@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
+from orchestrator.core.methods import FULL
 from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import Quantisation, format_of
 from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
@@ -190,6 +191,8 @@ def _limits(card: "AdapterCard") -> str:
         lines.append(f"Every {text} gets one of the classes, also a text in another language or of another kind.")
     if card.max_new_tokens is not None:
         lines.append(f"Answers have at most {card.max_new_tokens} tokens unless the caller sets another number.")
+    if card.method == FULL:
+        lines.append("All weights were trained. Load the base in float32: peft rounds them to its number format.")
     few = [name for name, count in card.label_counts.get("train", {}).items() if count < FEW]
     if few:
         lines.append(f"Fewer than {FEW} training rows: {', '.join(few)}.")
@@ -238,11 +241,12 @@ def _hub_id(card: "AdapterCard") -> str | None:
 
 def _code(card: "AdapterCard", hub: str | None) -> str:
     """Return the example code: it loads the base from the training folder, or from the hub if the folder is missing."""
-    base = f"base = {_quoted(card.base_path)}"
-    imports = ""
+    base, imports = f"base = {_quoted(card.base_path)}", ""
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
+    if card.method == FULL:
+        arguments += ', dtype="float32"'
     auto = _auto_and_tag(card)[0]
     names = [auto, "AutoTokenizer"]
     if card.quantisation is not None:

@@ -48,7 +48,7 @@ class EngineContext:
         self.objective = objective
         self.device = choose_device(plan.device)
         tokenizer = load_tokenizer(plan.model, classifies=objective.head.classifies)
-        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer, splits)
+        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer, splits, plan.row_digests)
         self.bfloat16 = computes_in_bfloat16(plan.precision, self.device)
         self.without_adapter: Behaviour | None = None
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.core.errors import DivergedError
+from orchestrator.core.methods import FULL
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.forgetting import GENERAL
@@ -25,7 +26,8 @@ class MixedEngine:
     """Routes each trial to the packed or the solo engine; see ``PackingEngine``.
 
     The pack and the solo trials take turns. In its turn the pack trains until one of its trials reports. In the
-    next turn each solo trial trains until it reports. The solo engine measures saved checkpoints in float32.
+    next turn each solo trial trains until it reports; of the trials with method ``full`` one at a time is in memory.
+    The solo engine measures saved checkpoints in float32.
     """
 
     def __init__(self, context: EngineContext) -> None:
@@ -34,6 +36,7 @@ class MixedEngine:
         self._solo = SoloEngine(context)
         self._packed = PackedEngine(context, lambda folder, task: self._solo.measure(folder, task, GENERAL).metrics)
         self._packs_turn = True
+        self._whole: SoloRun | None = None  # the newest trial of method full
 
     def start(self, task: TrialTask) -> "MixedRun":
         """Return the trial's run; its engine is chosen before its first batch.
@@ -62,7 +65,7 @@ class MixedEngine:
         packed = {run: point for run, point in runs.items() if self._packed.holds(run.number)}
         outcomes: dict[TrialRun, Report | DivergedError] = {}
         if solo and not (packed and self._packs_turn):
-            advanced = self._packed.attempt(partial(_advance_each, solo))
+            advanced = self._packed.attempt(partial(self._advance_each, solo))
             if advanced is None:  # out of memory: all slots are freed
                 return {}
             outcomes |= advanced
@@ -127,6 +130,28 @@ class MixedEngine:
             if run.number in refused:
                 self._train_solo(run, refused[run.number])
 
+    def _advance_each(self, runs: "Mapping[MixedRun, int]") -> dict[TrialRun, Report | DivergedError]:
+        """Train each trial of the solo engine on to its report point."""
+        outcomes: dict[TrialRun, Report | DivergedError] = {}
+        for run, point in runs.items():
+            assert run.solo is not None
+            if run.task.settings.method == FULL:
+                self._hold_alone(run.solo)
+            try:
+                outcomes[run] = run.solo.advance(point)
+            except DivergedError as error:
+                outcomes[run] = error
+        return outcomes
+
+    def _hold_alone(self, run: SoloRun) -> None:
+        """Free the other trial of method ``full``, which then resumes exactly from its newest checkpoint.
+
+        The number of slots counts with the memory of adapters. Such a trial needs four times the base model's.
+        """
+        if self._whole is not None and self._whole is not run:
+            self._whole.close()
+        self._whole = run
+
     def _train_solo(self, run: "MixedRun", reason: str) -> None:
         logger.warning("trial %d is trained by the solo engine: %s", run.number, reason)
         run.solo = self._solo.start(run.task)
@@ -185,15 +210,3 @@ class MixedRun:
 def _stored_reports(runs: Mapping[MixedRun, int]) -> dict[TrialRun, Report | DivergedError]:
     reports = {run: run.stored_report(point) for run, point in runs.items()}
     return {run: report for run, report in reports.items() if report is not None}
-
-
-def _advance_each(runs: Mapping[MixedRun, int]) -> dict[TrialRun, Report | DivergedError]:
-    """Train each trial of the solo engine on to its report point."""
-    outcomes: dict[TrialRun, Report | DivergedError] = {}
-    for run, point in runs.items():
-        assert run.solo is not None
-        try:
-            outcomes[run] = run.solo.advance(point)
-        except DivergedError as error:
-            outcomes[run] = error
-    return outcomes

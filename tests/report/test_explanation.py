@@ -319,6 +319,9 @@ def test_large_gap_asks_for_more_rows() -> None:
 def test_small_gap_asks_for_larger_model() -> None:
     finding = found(summary_of([one(0, 0.8, gap=0.01)]), Rule.LARGER_MODEL)
     assert "the winner fits training rows (loss 0.489) no better than validation rows (0.499)" in finding.sentence
+    assert finding.sentence.startswith("A larger base model or a higher rank may pay")
+    full = found(summary_of([one(0, 0.8, gap=0.01, params={"method": "full"})]), Rule.LARGER_MODEL)
+    assert full.sentence.startswith("A larger base model may pay")
     still_falling = summary_of([one(0, 0.8, gap=0.01, losses=(0.6, 0.5, 0.4))])
     assert Rule.LARGER_MODEL not in {each.rule for each in explain(still_falling)}
 

@@ -6,11 +6,20 @@
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from orchestrator.core.space import ParamValue
 
 FAMILIES: Mapping[str, str] = {"bert": "BERT", "roberta": "RoBERTa", "gpt2": "GPT", "llama": "Llama", "t5": "T5"}
 """Title of each model family."""
+
+
+class Tried(Enum):
+    """Which families are trained with a method."""
+
+    ALL = "all families of each task"
+    FIRST = "the first family of each task"
+    ONE = "one family of one task"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,16 +28,16 @@ class Method:
 
     Attributes:
         params: settings of its trial.
-        in_all: whether every task is tried with it, or one family of one task alone.
+        tried: the families that are trained with it.
     """
 
     title: str
     params: Mapping[str, ParamValue]
-    in_all: bool = True
+    tried: Tried
 
 
-def _method(title: str, name: str, *, in_all: bool = True, **params: ParamValue) -> Method:
-    return Method(title=title, params={"method": name, **params}, in_all=in_all)
+def _method(title: str, name: str, *, tried: Tried = Tried.ALL, **params: ParamValue) -> Method:
+    return Method(title=title, params={"method": name, **params}, tried=tried)
 
 
 METHODS: Mapping[str, Method] = {
@@ -40,11 +49,12 @@ METHODS: Mapping[str, Method] = {
     "prompt_tuning": _method("prompt tuning", "prompt_tuning"),
     "prefix_tuning": _method("prefix tuning", "prefix_tuning"),
     "head": _method("head alone", "head"),
-    "loha": _method("LoHa", "loha", in_all=False),
-    "lokr": _method("LoKr", "lokr", in_all=False),
-    "vera": _method("VeRA", "vera", in_all=False),
-    "boft": _method("BOFT", "boft", in_all=False),
-    "p_tuning": _method("P-tuning", "p_tuning", in_all=False),
+    "full": _method("full fine-tuning", "full", tried=Tried.FIRST),
+    "loha": _method("LoHa", "loha", tried=Tried.ONE),
+    "lokr": _method("LoKr", "lokr", tried=Tried.ONE),
+    "vera": _method("VeRA", "vera", tried=Tried.ONE),
+    "boft": _method("BOFT", "boft", tried=Tried.ONE),
+    "p_tuning": _method("P-tuning", "p_tuning", tried=Tried.ONE),
 }
 PACKED = ("lora", "dora")
 """Methods that train in packs. The solo engine trains them too, in a sweep of its own for one family of each task."""
@@ -230,13 +240,14 @@ class Cell:
 
 def _cells() -> Iterator[Cell]:
     for name, task in TASKS.items():
+        first = next(iter(task.rows))
         for family in task.rows:
             for key, method in METHODS.items():
                 left_out = {*task.refused, *task.unfit.get(family, {})}
-                if key not in left_out and (method.in_all or (name, family) == EVERY_METHOD):
+                wanted = {Tried.ALL: True, Tried.FIRST: family == first, Tried.ONE: (name, family) == EVERY_METHOD}
+                if key not in left_out and wanted[method.tried]:
                     packs = key in PACKED and family not in task.solo
                     yield Cell(task=name, family=family, method=key, engine="packed" if packs else "solo")
-        first = next(iter(task.rows))
         yield from (Cell(task=name, family=first, method=key, engine="solo", alone=True) for key in PACKED)
 
 
@@ -273,6 +284,11 @@ METHODS_ELSEWHERE = (
         what="the same losses, norms and weights as without DeepSpeed",
         tests=("tests/training/solo/test_deepspeed.py::TestAsWithout",),
         extra="deepspeed",
+    ),
+    Covered(
+        subject="full fine-tuning",
+        what="equal to plain transformers, resumed exactly, promoted, exported, served",
+        tests=("tests/training/solo/test_full.py", "tests/test_full.py"),
     ),
     Covered(
         subject="all other methods of peft",

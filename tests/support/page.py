@@ -36,8 +36,9 @@ A *cell* is a trial of a sweep. A tiny random model of the family is trained for
 own path: sweep file, engine, reports, ledger, MLflow. The kept adapter is measured on the test split, exported, loaded
 by plain peft, and answers a text. The test of a cell is `{test}[NAME]`.
 
-Packs train LoRA and DoRA; the solo engine trains them for the first family of each task. What a real model learns is
-in `benchmarks/RESULTS.md`. Every other family of transformers is in [Model families](families.md).
+Packs train LoRA and DoRA; the solo engine trains them, and full fine-tuning, for the first family of each task.
+LoHa, LoKr, VeRA, BOFT and P-tuning are tried with BERT in the first task. What a real model learns is in
+`benchmarks/RESULTS.md`. Every other family of transformers is in [Model families](families.md).
 
 | sign | meaning |
 |---|---|

@@ -1,8 +1,10 @@
 """Trials are routed to the packed or the solo engine, which train in turns."""
 
+import gc
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -19,7 +21,9 @@ from orchestrator.objective.protocol import Head
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.mixed import MixedEngine, MixedRun
-from orchestrator.training.solo.engine import SoloRun
+from orchestrator.training.solo.engine import SoloEngine, SoloRun
+from orchestrator.training.solo.trainer import SoloTrainer
+from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import (
     tiny_bert,
     tiny_gpt2,
@@ -230,4 +234,26 @@ def test_solo_trial_out_of_memory_halves_the_pack(tmp_path: Path, caplog: pytest
     assert "out of memory with 2 trials: going on with 1" in caplog.text
     for run in runs:
         run.close()
+    engine.close()
+
+
+def test_one_full_trial_at_a_time_is_in_memory(tmp_path: Path) -> None:
+    """Its memory does not count in the number of slots. The freed trial resumes exactly."""
+    tasks = [task(number, epochs=0.8, batch_size=8, rank=2, method="full") for number in (0, 1)]
+    model = tiny_gpt2(tmp_path / "model")
+    alone = SoloEngine(EngineContext(plan_of(model, tmp_path / "alone"), TinyCausal()))
+    expected = {}
+    for each in tasks:
+        with closing(alone.start(each)) as trained_alone:
+            expected[each.number] = [learned(trained_alone.advance(point)) for point in (16, 32)]
+    alone.close()
+    engine = MixedEngine(EngineContext(plan_of(model, tmp_path / "mixed"), TinyCausal()))
+    runs = [engine.start(each) for each in tasks]
+    for place, point in enumerate((16, 32)):
+        outcomes = engine.step(dict.fromkeys(runs, point))
+        for run in runs:
+            report = outcomes[run]
+            assert isinstance(report, Report)
+            assert learned(report) == expected[run.number][place]
+        assert sum(isinstance(each, SoloTrainer) for each in gc.get_objects()) == 1
     engine.close()

@@ -63,7 +63,7 @@ class TokenClassification(TokenLabels):
             classes=tuple(stated),
             class_order="O, then types by name",
             label_counts={name: {kind: by_type[kind] for kind in types} for name, by_type in counts.items()},
-            warnings=(*splits.summary.warnings, *_warnings(splits, counts, types)),
+            warnings=(*splits.summary.warnings, *_unused(plan, types), *_warnings(splits, counts, types)),
         )
         return replace(splits, summary=summary)
 
@@ -146,6 +146,15 @@ def tagged_words(rows: "datasets.Dataset") -> list[tuple[list[str], list[str]]]:
 
 def _counts(rows: "datasets.Dataset") -> Counter[str]:
     return Counter(span.label for stored in rows["entities"][:] for span in stored_spans(stored))
+
+
+def _unused(plan: DataPlan, types: Sequence[str]) -> list[str]:
+    """Return a warning on the types named in ``data.labels`` that are no classes: no row has them."""
+    known = {OUTSIDE, *types, *(f"{mark}-{name}" for mark in "BIESLU" for name in types)}
+    absent = sorted({name for name in plan.labels.values() if name is not None} - known)
+    if not absent:
+        return []
+    return [f"data.labels names {', '.join(absent)}, but the data has no such entities. Check its keys and names."]
 
 
 def _warnings(splits: Splits, counts: Mapping[str, Counter[str]], types: Sequence[str]) -> list[str]:

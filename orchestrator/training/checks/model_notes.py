@@ -153,7 +153,8 @@ def _full_note(model: "PreTrainedModel") -> str:
     return (
         f"full trains all {count / 1e6:,.1f}M weights in the solo engine: {_gigabytes(memory)} for weights, gradients "
         f"and AdamW, beside the activations; up to {_gigabytes(running)} on disk for each running trial, "
-        f"{_gigabytes(kept)} for each kept model; good learning rates are about a tenth of lora's"
+        f"{_gigabytes(kept)} for each kept model, and as much again in MLflow; "
+        "good learning rates are about a tenth of lora's"
     )
 
 

@@ -44,15 +44,15 @@ class Encoder:
         self._tokenizer = tokenizer
         self._basis = _basis(objective, tokenizer) if token_store.limit_bytes() else None
 
-    def encode(self, rows: "datasets.Dataset", max_length: int) -> Sequence[Example]:
+    def encode(self, rows: "datasets.Dataset", max_length: int, rows_digest: str | None = None) -> Sequence[Example]:
         """Return the examples of rows, from the stored entry if there is one.
 
         The examples of an objective that adds values to its rows, and examples that Arrow cannot hold unchanged, are
-        a list in memory.
+        a list in memory. See ``key`` for the arguments.
         """
         if self._basis is None or len(rows) == 0:
             return self._objective.encode(rows, self._tokenizer, max_length)
-        key = self.key(rows, max_length)
+        key = self.key(rows, max_length, rows_digest)
         stored = self._mapped(key)
         if stored is None:
             try:

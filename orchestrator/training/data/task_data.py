@@ -4,7 +4,7 @@ A long row may be several examples, its windows; fractions, folds and subsets co
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.evaluation.generation.answers import AnswerRows
+from orchestrator.objective.digest import digest
 from orchestrator.objective.encoded_rows import EncodedRows, values_of
 from orchestrator.objective.protocol import Example, Objective, Splits, WritesAnswers
 from orchestrator.objective.splits import Fold, folds
@@ -40,15 +41,24 @@ class TaskData:
         plan: DataPlan,
         tokenizer: "PreTrainedTokenizerBase",
         splits: Splits | None = None,
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         """Take the splits, or read them if ``splits`` is None.
 
+        Args:
+            objective: the task.
+            plan: the data of the sweep.
+            tokenizer: of the base model.
+            splits: the rows; None: they are read.
+            digests: digest by split, as ``Splits.by_name`` names it, of the sweep's rows; rows read here must have it.
+
         Raises:
-            DataError: the data breaks a rule.
+            DataError: the data breaks a rule, or rows read here have changed since the sweep started.
         """
         self.objective = objective
         self._plan = plan
         self._splits = objective.splits(plan) if splits is None else splits
+        self._digests = {} if splits is not None else _checked(self._splits, digests or {}, plan)
         self._encoder = Encoder(objective, tokenizer)
         self._encoded: dict[tuple[str, int], Sequence[Example]] = {}
         self._answers: dict[tuple[str, int, int | None, int], AnswerRows] = {}
@@ -77,7 +87,8 @@ class TaskData:
                 raise DataError(f"there is no split {name!r}; there are: {', '.join(known)}")
             # Only one length is kept: a search over max_length would otherwise keep one copy of the rows per value.
             self._encoded = {kept: rows for kept, rows in self._encoded.items() if kept[1] == max_length}
-            self._encoded[key] = self._encoder.encode(known[name], max_length)
+            own = self._digests.get(f"shift/{name}" if name in splits.shift else name)
+            self._encoded[key] = self._encoder.encode(known[name], max_length, own)
         return self._encoded[key]
 
     @property
@@ -181,3 +192,22 @@ class TaskData:
         if self._folds is None:
             self._folds = folds(self._splits, self._plan)
         return self._folds[fold - 1]
+
+
+def _checked(splits: Splits, wanted: Mapping[str, str], plan: DataPlan) -> dict[str, str]:
+    """Return the digests of the splits named in ``wanted``.
+
+    Every process reads the rows again. Those of a database or of a growing file may be others then.
+
+    Raises:
+        DataError: a digest differs.
+    """
+    found = {name: digest(rows) for name, rows in splits.by_name().items() if name in wanted}
+    changed = [name for name, own in found.items() if own != wanted[name]]
+    if changed:
+        raise DataError(
+            f"data.source: {plan.source} has changed since the sweep started, in the rows of {', '.join(changed)}, so "
+            "its trials cannot be compared. Restore the rows and run the command again, or start anew with --fresh. "
+            "For a database, name a snapshot or limit the query by a date"
+        )
+    return found

@@ -150,6 +150,13 @@ def test_entity_inside_a_word_gets_the_whole_word(tmp_path: Path) -> None:
     assert any("4 of 4 entities begin or end inside a word" in line for line in splits.summary.warnings)
 
 
+def test_types_without_entities_are_named(tmp_path: Path) -> None:
+    mapping = {"PER": "PERSON", "0": "O", "1": "B-PERSON", "LOCATION": "PLACE"}
+    rows = [{"text": f"row{place} Anna", "entities": [[5, 9, "PER"]]} for place in range(4)]
+    [warning] = splits_of(tmp_path / "rows.jsonl", rows, labels=mapping).summary.warnings
+    assert warning == "data.labels names PLACE, but the data has no such entities. Check its keys and names."
+
+
 @given(st.integers(0, 300), st.integers(2, 40))
 def test_windows_predict_each_token_once_in_its_largest_context(tokens: int, capacity: int) -> None:
     found = windows(tokens, capacity)

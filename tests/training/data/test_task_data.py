@@ -9,6 +9,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
+from orchestrator.objective.digest import digest
 from orchestrator.training.data.task_data import TaskData
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
@@ -81,3 +82,14 @@ def test_trials_with_equal_keys_have_equal_rows(tmp_path: Path) -> None:
         found = [id(row) for row in data.train(one)], [id(row) for row in data.validation(one)]
         assert rows.setdefault(one.rows_key, found) == found
     assert len(rows) == 30  # the seed matters only where it draws the share
+
+
+def test_rows_changed_after_the_start_are_refused(tmp_path: Path) -> None:
+    bert = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "bert")))
+    plan, tokenizer = DataPlan(source=bert, train=40, validation=5, test=5), load_tokenizer(bert)
+    splits = TinyClassification().splits(plan)
+    started = {name: digest(rows) for name, rows in splits.by_name().items()}
+    assert TaskData(TinyClassification(), plan, tokenizer, digests=started).split("test", 8)
+    assert TaskData(TinyClassification(), plan, tokenizer, splits, {"train": "0"}).split("test", 8)
+    with pytest.raises(DataError, match="has changed since the sweep started, in the rows of train, test"):
+        TaskData(TinyClassification(), plan, tokenizer, digests=started | {"train": "0", "test": "1"})
