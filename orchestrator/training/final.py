@@ -1,6 +1,6 @@
 """Measure the kept adapters after the search: once on the test split, and on general text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -139,7 +139,7 @@ def measure_test(
     A classifier is also measured on the validation split, and its calibration is written; its error is
     ``test/ece_15_l1``. So are answers to questions without an answer in some rows: ``test/tuned_f1`` uses the threshold
     tuned on the validation rows. So is every trial of the search if its score follows from rows: the correction of the
-    winner's score needs them.
+    winner's score needs them. Functions measure test rows alone.
 
     A packed sweep reports in the number format of training, so ``val/<metric>``, ``train/<metric>`` and the gaps are
     measured again in float32.
@@ -157,9 +157,7 @@ def measure_test(
         for trial in trials:
             adapter, samples = _best_adapter(plan, trial, metric)
             measurements = {prefix: measured_by(adapter, trial.task, split) for prefix, split in splits.items()}
-            scored = trial.confirms is None and follows(metric.name.partition("/")[2], measurements["test"])
-            needed = scored or _tunes(measurements["test"])
-            if (validation := measurements.get("val")) is None and needed:
+            if (validation := measurements.get("val")) is None and _needs_validation(plan, trial, metric, measurements):
                 validation = measured_by(adapter, trial.task, "validation")
             owner = Owner(sweep=plan.sweep_key, task=trial.task)
             folder = kept_test_file(sweep_dir, trial.number).parent
@@ -171,9 +169,15 @@ def measure_test(
                 TrialFolder(sweep_dir, trial.number).prune({})
 
 
-def _tunes(measured: Measurement) -> bool:
-    """Return whether a temperature or a threshold follows from the rows."""
-    return bool(measured.rows.logits) or MARGIN in measured.rows.scores
+def _needs_validation(
+    plan: EnginePlan, trial: TrialRecord, metric: Metric, measured: Mapping[str, Measurement]
+) -> bool:
+    """Return whether validation rows decide a temperature or a threshold, or correct the trial's score."""
+    if plan.engine is EngineName.FUNCTION:
+        return False
+    test = measured["test"]
+    tunes = bool(test.rows.logits) or MARGIN in test.rows.scores
+    return tunes or (trial.confirms is None and follows(metric.name.partition("/")[2], test))
 
 
 def _stored(folder: Path, samples: int, owner: Owner, test: Measurement, validation: Measurement | None) -> Measurement:
