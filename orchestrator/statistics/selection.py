@@ -294,8 +294,16 @@ class _HybridError:
 
     def _mean_at(self, share: float) -> float:
         """Return the mean at which a share of the distribution lies below the score; the share falls with the mean."""
-        far = 2.0 * self._widest
-        return float(brentq(lambda mean: self._probability(mean, 0.0) - share, -far, far, xtol=1e-6))
+
+        def excess(mean: float) -> float:
+            return self._probability(mean, 0.0) - share
+
+        low, high = -2.0 * self._widest, 2.0 * self._widest
+        while excess(low) < 0:  # near 0 and 1 the variance of a share grows with the distance of the mean
+            low *= 2
+        while excess(high) > 0:
+            high *= 2
+        return float(brentq(excess, low, high, xtol=1e-6))
 
     def _tie(self, mean: float) -> float:
         """Return the probability of a score equal to the next trial's, 0 for a continuous score."""

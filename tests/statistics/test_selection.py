@@ -164,6 +164,16 @@ def test_corrected_interval_covers_coarse_accuracies() -> None:
     assert 0.935 <= np.mean(covered) <= 0.975
 
 
+@pytest.mark.parametrize(("best", "second"), [(50, 49), (49, 48), (48, 48), (1, 1), (2, 1)])
+def test_winners_near_0_and_1_have_an_interval(best: int, second: int) -> None:
+    rows = 50
+    choice, variance = np.array([best, second, second]) / rows, share_variance(rows, 1e-4)
+    covariance = variance(best / rows) * np.array([1.0, 0.2, 0.2])
+    found = winner_score(choice, covariance, variance=variance, step=1 / rows).corrected
+    assert found.low < found.value < found.high
+    assert found.low < best / rows
+
+
 def test_equal_accuracies_keep_the_raw_score() -> None:
     accuracies = np.array([0.8, 0.8, 0.7])
     score = winner_score(accuracies, own(accuracies, 0.02**2), step=1 / 200)
