@@ -57,8 +57,8 @@ class RungTable:
             rung = report.nominal_samples
             # At the end of a trial its learning rate has decayed; running trials would look worse in comparison.
             if rung in self.rule.brackets[bracket] and rung < self.end(record):
-                insort(self._keys.setdefault((bracket, rung), []), self.key(record, rung))
                 standing = self._standing(record, rung)
+                insort(self._keys.setdefault((bracket, rung), []), standing[-1])
                 self._leads[bracket, rung] = min(standing, self._leads.get((bracket, rung), standing))
         self._counted[number] = len(record.reports)
 
@@ -80,9 +80,7 @@ class RungTable:
         Trials with a report within the constraints come before all others. Metrics measured only when a trial ends
         count as within.
         """
-        best = record.best(self._goal, until=rung)
-        outside = best is not None and self._goal.violation(best.metrics) > 0
-        return outside, self._metric.sort_key(record.score(self._metric, until=rung))
+        return self._standing(record, rung)[-1]
 
     def leads(self, record: TrialRecord, rung: int) -> bool:
         """Return whether a trial has a value of the searched metric, and none at its rung ranks before it."""
@@ -90,7 +88,8 @@ class RungTable:
         return math.isfinite(standing[1]) and standing <= self._leads[self.rule.bracket(record.number), rung]
 
     def _standing(self, record: TrialRecord, rung: int) -> Standing:
-        best, key = record.best(self._goal, until=rung), self.key(record, rung)
-        if best is None:
-            return math.inf, math.inf, key
-        return self._goal.violation(best.metrics), self._goal.sort_key(best.metrics[self._goal.name]), key
+        best, score = record.best(self._goal, until=rung), record.score(self._metric, until=rung)
+        violation = math.inf if best is None else self._goal.violation(best.metrics)
+        value = None if best is None else best.metrics[self._goal.name]
+        key = best is not None and violation > 0, self._metric.sort_key(score)
+        return violation, self._goal.sort_key(value), key
