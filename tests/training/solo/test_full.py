@@ -1,6 +1,5 @@
 """Full fine-tuning: equal to plain transformers, resumed exactly, measured and merged with the same outputs."""
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, set_seed
 
-from orchestrator.core.data import Origin, Source
 from orchestrator.core.methods import FULL
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -21,7 +19,6 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.promotion.merge import export_merged
-from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.data.order import data_order
 from orchestrator.training.model.base_model import AUTO_CLASSES
@@ -30,6 +27,7 @@ from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_answers import TinyAnswers
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_roberta, tiny_switch, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinyPreference, TinySeq2Seq, TinyTokens
+from tests.training.solo.cards import write_card
 from tests.training.solo.test_methods_of_peft import (
     BATCH,
     HEAD_RATE,
@@ -98,22 +96,7 @@ def test_plan_states_memory_and_disk(tmp_path: Path) -> None:
 
 def exported(adapter: Path, model: Path, objective: Objective, folder: Path) -> Any:
     """Return the model of a plain transformers folder; the export compares its logits with the adapter's."""
-    AutoTokenizer.from_pretrained(model).save_pretrained(adapter)
-    card = AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(model)),
-        base_path=str(model),
-        head=objective.head,
-        labels=tuple(objective.labels),
-        max_length=32,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="",
-        trial=0,
-        samples=POINTS[-1],
-        measured_at=0.0,
-        method=FULL,
-    )
-    (adapter / "loratory.json").write_text(json.dumps(card.to_json()))
+    card = write_card(adapter, model, objective, samples=POINTS[-1], method=FULL)
     export_merged(adapter, card, folder)
     return getattr(transformers, AUTO_CLASSES[objective.head]).from_pretrained(folder)
 

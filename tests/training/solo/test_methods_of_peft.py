@@ -23,7 +23,6 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.promotion.export import export_folder
 from orchestrator.tracking.adapter_model import AdapterRunner
-from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.order import data_order
@@ -31,6 +30,7 @@ from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import MADE_UP, ROWS, learned
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_t5, tiny_t5_classifier
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+from tests.training.solo.cards import write_card
 
 SMALL: Mapping[str, Mapping[str, ParamValue]] = {
     "c3a": {"block_size": 8},
@@ -183,22 +183,7 @@ def test_unsuitable_method_is_refused_before_first_trial(
 
 def assert_predicts(adapter: Path, model: Path, objective: Objective, plain: PeftModel) -> None:
     """Assert that the logged model's runner has the predictions of plain peft."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    tokenizer.save_pretrained(adapter)
-    card = AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(model)),
-        base_path=str(model),
-        head=objective.head,
-        labels=tuple(objective.labels),
-        max_length=32,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="",
-        trial=0,
-        samples=8,
-        measured_at=0.0,
-    )
-    (adapter / "loratory.json").write_text(json.dumps(card.to_json()))
+    card, tokenizer = write_card(adapter, model, objective, samples=8), AutoTokenizer.from_pretrained(model)
     export_folder(adapter, card, adapter.with_name("export"))
     runner = AdapterRunner(adapter)
     encoded = tokenizer("a good film", return_tensors="pt")
