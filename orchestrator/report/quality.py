@@ -113,7 +113,8 @@ def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, lab
 def _label_limits(
     sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, labels: Sequence[str]
 ) -> dict[str, float]:
-    kind, limits = metric.name.rpartition("/")[2], {}
+    limits: dict[str, float] = {}
+    kind = metric.name.rpartition("/")[2]
     for prefix, split, kept in (("val", "validation", kept_validation), ("test", "test", kept_measurement)):
         stored = (kept(sweep_dir, record, metric) for record in of_the_search(records))
         measured = next((each for each in stored if each is not None and each.rows.references), None)
