@@ -38,7 +38,7 @@ def advice(summary: Summary, length: TrainingLength, touched: Sequence[TouchedBo
     """
     best = summary.leaderboard.best
     if best is None:
-        return (unknown(Rule.MORE_TRIALS, "no trial has a score, so no advice has a number to rest on."),)
+        return (unknown(Rule.MORE_TRIALS, "no trial has a score, so no rule applies."),)
     found = [_more_trials(summary), _more_rows(summary, best)]
     if length.is_short:
         found.append(_longer_training(length))

@@ -22,7 +22,7 @@ _PAIRS = 3
 
 
 def data(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A sweep file, or data as `data.source` names it.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Sweep file, or data as in the key data.source.")],
     override: Overrides = None,
     objective: Annotated[
         str | None,

@@ -81,7 +81,9 @@ def _checkpointing(plan: EnginePlan, device: str, base_bytes: int | None) -> str
         return f"{'on' if plan.checkpointing else 'off'}: set by training.gradient_checkpointing"
     if not device.startswith("cuda"):
         return "off: a CPU has memory for activations, and recomputing them takes a third more time"
-    rule = f"the base model takes more than {100 * _LARGE:.0f} % of the GPU's memory"
+    limit = f"{100 * _LARGE:.0f} % of the GPU's memory"
     if base_bytes is None:
-        return f"on if {rule}"
-    return f"on: {rule}" if recomputes(plan, device, base_bytes) else f"off: not so that {rule}"
+        return f"on if the base model takes more than {limit}"
+    if recomputes(plan, device, base_bytes):
+        return f"on: the base model takes more than {limit}"
+    return f"off: the base model takes at most {limit}"
