@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,29 @@ _OWN = ("text", "entities", "tokens", "tags", "group")
 _FORM = '{"start": 0, "end": 5, "label": "PERSON"}'
 
 
-def read_entities(source: Source, columns: Mapping[str, str], mapping: Mapping[str, str | None]) -> "datasets.Dataset":
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TypeNames:
+    """``data.labels``, with a record of the types and tags in the data.
+
+    Attributes:
+        names: type or tag by its value in the data; None excludes its entities.
+        types: the types in the data.
+        tags: the tags in the data: ``B-PER``.
+    """
+
+    names: Mapping[str, str | None]
+    types: set[str] = field(default_factory=set)
+    tags: set[str] = field(default_factory=set)
+
+    def name_of(self, value: str, *, is_type: bool = True) -> str | None:
+        """Return the name of a type or a tag, or the value itself; record the value."""
+        (self.types if is_type else self.tags).add(value)
+        keys = [*self.names]
+        place = class_of(mapping_key(value), keys)
+        return value if place is None else self.names[keys[place]]
+
+
+def read_entities(source: Source, columns: Mapping[str, str], mapping: TypeNames) -> "datasets.Dataset":
     """Return the rows of a source with the columns ``text`` and ``entities``: a JSON list of ``[start, end, type]``.
 
     Words of a column ``tokens`` are joined by spaces. ``inexact`` is the number of a row's entities which begin or end
@@ -29,7 +52,7 @@ def read_entities(source: Source, columns: Mapping[str, str], mapping: Mapping[s
     Args:
         source: the source.
         columns: ``data.columns``.
-        mapping: ``data.labels``: type or tag by its value in the data; None excludes its entities.
+        mapping: ``data.labels``; it records the types and tags of the data.
 
     Raises:
         DataError: a column is missing, or a row's tags or spans are invalid; the message names the row.
@@ -66,16 +89,7 @@ def stored_spans(stored: str) -> list[Span]:
     return [Span(start=start, end=end, label=label) for start, end, label in json.loads(stored)]
 
 
-def _named(value: str, mapping: Mapping[str, str | None]) -> str | None:
-    """Return the name of a value by ``data.labels``, or the value itself."""
-    keys = [*mapping]
-    place = class_of(mapping_key(value), keys)
-    return value if place is None else mapping[keys[place]]
-
-
-def _from_tags(
-    rows: "datasets.Dataset", mapping: Mapping[str, str | None], source: Source
-) -> tuple[list[str], list[list[Span]]]:
+def _from_tags(rows: "datasets.Dataset", mapping: TypeNames, source: Source) -> tuple[list[str], list[list[Span]]]:
     names = getattr(getattr(rows.features["tags"], "feature", None), "names", None)
     words = [_listed(value, f"column tokens of {source}", row) for row, value in enumerate(rows["tokens"][:], start=1)]
     tags = [_listed(value, f"column tags of {source}", row) for row, value in enumerate(rows["tags"][:], start=1)]
@@ -105,10 +119,13 @@ def _listed(value: object, place: str, row: int) -> list[str]:
     raise DataError(f"{place}, row {row}: a list of text is needed, got {str(value)[:60]!r}")
 
 
-def _tag(tag: str, names: Sequence[str] | None, mapping: Mapping[str, str | None], source: Source) -> str:
+def _tag(tag: str, names: Sequence[str] | None, mapping: TypeNames, source: Source) -> str:
     if names is not None and tag.isdecimal() and int(tag) < len(names):
         tag = names[int(tag)]
-    named = _named_tag(tag, mapping) if tag != OUTSIDE else tag
+    if tag == OUTSIDE:
+        mapping.tags.add(tag)
+        return tag
+    named = _named_tag(tag, mapping)
     if named is not None and named.lstrip("-").isdecimal():
         raise DataError(
             f"column tags of {source} has numbers, and no names for them. Name them in data.labels: "
@@ -117,12 +134,14 @@ def _tag(tag: str, names: Sequence[str] | None, mapping: Mapping[str, str | None
     return OUTSIDE if named is None else named
 
 
-def _named_tag(tag: str, mapping: Mapping[str, str | None]) -> str | None:
+def _named_tag(tag: str, mapping: TypeNames) -> str | None:
     """Return the name of a tag by ``data.labels``: by that of the tag, or else by that of its type."""
-    named, (prefix, mark, label) = _named(tag, mapping), tag.partition("-")
-    if named != tag or not prefix or not mark:
+    prefix, mark, label = tag.partition("-")
+    is_type = not prefix or not mark
+    named = mapping.name_of(tag, is_type=is_type)
+    renamed = mapping.name_of(label) if not is_type else None  # also records the type
+    if named != tag or is_type:
         return named
-    renamed = _named(label, mapping)
     return None if renamed is None else f"{prefix}-{renamed}"
 
 
@@ -132,7 +151,7 @@ def _text(value: object, row: int, source: Source) -> str:
     raise DataError(f"column text of {source}, row {row}: text is needed, got {str(value)[:60]!r}")
 
 
-def _spans(text: str, value: Any, mapping: Mapping[str, str | None], place: str) -> list[Span]:  # noqa: ANN401  (JSON)
+def _spans(text: str, value: Any, mapping: TypeNames, place: str) -> list[Span]:  # noqa: ANN401  (JSON)
     """Return the entities of one row, in order.
 
     Raises:
@@ -152,7 +171,7 @@ def _spans(text: str, value: Any, mapping: Mapping[str, str | None], place: str)
     return spans
 
 
-def _span(text: str, each: Any, mapping: Mapping[str, str | None], place: str) -> Span | None:  # noqa: ANN401  (JSON)
+def _span(text: str, each: Any, mapping: TypeNames, place: str) -> Span | None:  # noqa: ANN401  (JSON)
     given = [each.get(name) for name in ("start", "end", "label")] if isinstance(each, dict) else each
     kinds = (int, int, str)
     if not isinstance(given, list | tuple) or len(given) != 3 or not all(map(isinstance, given, kinds)):
@@ -163,7 +182,7 @@ def _span(text: str, each: Any, mapping: Mapping[str, str | None], place: str) -
             f"{place}: the entity from character {start} to {end} with the type {label!r} is empty or outside of the "
             f"text of {len(text)} characters. The end is the place after the last character"
         )
-    named = _named(label.strip(), mapping)
+    named = mapping.name_of(label.strip())
     return None if named is None else Span(start=start, end=end, label=named)
 
 
