@@ -8,7 +8,6 @@ the adapter's learning rate on both sides.
 """
 
 import argparse
-import tempfile
 import time
 from dataclasses import replace
 from typing import Any
@@ -22,12 +21,10 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     DataCollatorForTokenClassification,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )
 
-from benchmarks.packed_seeds import packed_seeds, shown
+from benchmarks.beside_plain import packed_seeds, plain_training, shown
 from objectives.entities import OBJECTIVE
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
@@ -37,7 +34,8 @@ from orchestrator.objective.padding import IGNORED
 
 ROWS = Source(origin=Origin.PACKAGED, name="news-entities")
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
-LENGTH, BATCH, RATE, RANK = 128, 8, 2e-3, 16
+LENGTH, RANK = 128, 16
+PARAMS = {"learning_rate": 2e-3, "rank": RANK, "alpha": 32, "batch_size": 8, "max_length": LENGTH}
 
 
 def plain(rows: dict[str, datasets.Dataset], labels: tuple[str, ...], epochs: int, seed: int) -> float:
@@ -66,24 +64,15 @@ def plain(rows: dict[str, datasets.Dataset], labels: tuple[str, ...], epochs: in
         target_modules=["query", "key", "value", "dense"],
         modules_to_save=["classifier"],
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = Trainer(
-            model=get_peft_model(base, config),
-            args=TrainingArguments(
-                output_dir=scratch,
-                num_train_epochs=epochs,
-                per_device_train_batch_size=BATCH,
-                learning_rate=RATE,
-                seed=seed,
-                report_to="none",
-                save_strategy="no",
-                disable_tqdm=True,
-            ),
-            train_dataset=encoded("train"),
-            data_collator=DataCollatorForTokenClassification(tokenizer),
-        )
-        trainer.train()
-        found: Any = trainer.predict(encoded("test"))
+    trainer = plain_training(
+        get_peft_model(base, config),
+        encoded("train"),
+        PARAMS,
+        epochs=epochs,
+        seed=seed,
+        collator=DataCollatorForTokenClassification(tokenizer),
+    )
+    found: Any = trainer.predict(encoded("test"))
     predicted, true = np.argmax(found.predictions, axis=-1), found.label_ids
     names = [
         [[labels[tag] for tag, label in zip(some, row, strict=True) if label != IGNORED] for some, row in pairs]
@@ -106,16 +95,9 @@ def main() -> None:
     baseline = objective.baseline(splits) or {}
     print(f"{given.rows} training rows, {len(splits.test)} test rows, {given.epochs} epochs")
     print(f"baseline: F1 {baseline['test/f1']:.3f}", flush=True)
-    params = {
-        "learning_rate": RATE,
-        "rank": RANK,
-        "alpha": 32,
-        "batch_size": BATCH,
-        "max_length": LENGTH,
-    }
     began = time.perf_counter()
     bound = replace(plan, classes=labels)
-    packed = [*packed_seeds(objective, MODEL, bound, params, epochs=given.epochs, seeds=given.seeds, metric="val/f1")]
+    packed = [*packed_seeds(objective, MODEL, bound, PARAMS, epochs=given.epochs, seeds=given.seeds, metric="val/f1")]
     print(shown("packed", {"F1": [each["f1"] for each in packed]}, time.perf_counter() - began), flush=True)
     began = time.perf_counter()
     theirs = [plain(splits.by_name(), labels, given.epochs, seed) for seed in range(given.seeds)]

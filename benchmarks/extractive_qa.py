@@ -6,7 +6,6 @@ the same rows, configuration and number of updates; a seed gives other heads, ad
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Iterator
 from statistics import mean
@@ -20,12 +19,10 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )
 
-from benchmarks.packed_seeds import packed_seeds, shown
+from benchmarks.beside_plain import packed_seeds, plain_training, shown
 from objectives.extractive_qa import OBJECTIVE
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
@@ -33,7 +30,8 @@ from orchestrator.evaluation.extractive_qa.squad import exact_match, f1
 
 ROWS = Source(origin=Origin.PACKAGED, name="news-questions")
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
-LENGTH, BATCH, RATE, RANK, MOST = 128, 16, 2e-3, 16, 30
+LENGTH, RANK, MOST = 128, 16, 30
+PARAMS = {"learning_rate": 2e-3, "rank": RANK, "alpha": 32, "batch_size": 16, "max_length": LENGTH}
 
 
 def data_plan(rows: int) -> DataPlan:
@@ -54,20 +52,9 @@ def plain(rows: dict[str, datasets.Dataset], epochs: int, seed: int) -> tuple[fl
         modules_to_save=["qa_outputs"],
     )
     model: Any = get_peft_model(AutoModelForQuestionAnswering.from_pretrained(folder), config)
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=epochs,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            seed=seed,
-            report_to="none",
-            save_strategy="no",
-            disable_tqdm=True,
-        )
-        encoded = [*_encoded(rows["train"], tokenizer)]
-        features = [{name: value for name, value in one.items() if name not in {"row", "offsets"}} for one in encoded]
-        Trainer(model=model, args=arguments, train_dataset=datasets.Dataset.from_list(features)).train()
+    encoded = [*_encoded(rows["train"], tokenizer)]
+    features = [{name: value for name, value in one.items() if name not in {"row", "offsets"}} for one in encoded]
+    plain_training(model, datasets.Dataset.from_list(features), PARAMS, epochs=epochs, seed=seed)
     answers = _answers(model.eval(), rows["test"], [*_encoded(rows["test"], tokenizer)])
     true = [answers["text"] for answers in rows["test"]["answers"][:]]
     pairs = [*zip(answers, true, strict=True)]
@@ -137,15 +124,8 @@ def main() -> None:
     baseline = OBJECTIVE.baseline(splits)
     print(f"{given.rows} training rows, {len(splits.test)} test rows, {given.epochs} epochs")
     print(f"baseline: exact match {baseline['test/exact_match']:.3f}, F1 {baseline['test/f1']:.3f}", flush=True)
-    params = {
-        "learning_rate": RATE,
-        "rank": RANK,
-        "alpha": 32,
-        "batch_size": BATCH,
-        "max_length": LENGTH,
-    }
     began = time.perf_counter()
-    packed = [*packed_seeds(OBJECTIVE, MODEL, plan, params, epochs=given.epochs, seeds=given.seeds, metric="val/f1")]
+    packed = [*packed_seeds(OBJECTIVE, MODEL, plan, PARAMS, epochs=given.epochs, seeds=given.seeds, metric="val/f1")]
     found = {name: [each[name] for each in packed] for name in ("exact_match", "f1")}
     print(shown("packed", found, time.perf_counter() - began), flush=True)
     began = time.perf_counter()

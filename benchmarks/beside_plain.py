@@ -1,4 +1,4 @@
-"""One configuration with several seeds as one pack, for comparisons with plain libraries on the same rows."""
+"""Trainings of this project and of plain transformers and peft with the same settings, on the same rows."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from transformers import Trainer, TrainingArguments
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.plan import EnginePlan
@@ -67,6 +68,41 @@ def packed_seeds(
             by_trial = {report.trial: report for report in reports}
             for task in tasks:
                 yield engine.measure(Path(folder) / by_trial[task.number].checkpoint, task, "test").metrics
+
+
+def plain_training(
+    model: torch.nn.Module,
+    rows: Any,  # noqa: ANN401  (a data set of datasets; Trainer names one of torch)
+    params: Mapping[str, ParamValue],
+    *,
+    epochs: int,
+    seed: int,
+    collator: Any = None,  # noqa: ANN401  (any collator of transformers)
+) -> Trainer:
+    """Train one seed with ``Trainer`` and return it; nothing is saved.
+
+    Args:
+        model: with an adapter.
+        rows: encoded training rows.
+        params: ``batch_size`` and ``learning_rate``, as in ``packed_seeds``; all else is the default of ``Trainer``.
+        epochs: passes over the rows.
+        seed: of the order of the rows and of dropout.
+        collator: pads the rows; None: the default of ``Trainer``.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=int(str(params["batch_size"])),
+            learning_rate=float(str(params["learning_rate"])),
+            seed=seed,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+        )
+        trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator)
+        trainer.train()
+    return trainer
 
 
 def shown(side: str, found: Mapping[str, list[float]], seconds: float) -> str:
