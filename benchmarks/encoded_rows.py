@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WAYS = ("memory", "made", "mapped")
 TASKS = ("sentiment", "chat")
-FIGURES = ("rows_s", "start_s", "batches_s", "rows_mb", "private_mb", "peak_mb")
+FIGURES = ("rows_s", "start_s", "batches_s", "private_mb", "peak_mb")
 _WORDS = ("the", "of", "and", "to", "in", "is", "it", "was", "for", "on", "that", "with", "he", "as", "by", "at", "be")
 
 
@@ -49,14 +49,13 @@ def measure(task: str, source: Path, model: str, count: int) -> None:
         began = time.perf_counter()
         rows = _sentences(count) if task == "sentiment" else _conversations(objective, source)
         read = time.perf_counter()
-        rows_mb = _private_mb()
         examples = Encoder(objective, tokenizer).encode(rows, 256 if task == "chat" else 128)
         lengths = lengths_of(examples)
         ready = time.perf_counter()
         for start in range(0, len(examples), 1000):
             _ = examples[start : start + 16]
         batches = time.perf_counter()
-    measured = {"rows_s": read - began, "start_s": ready - read, "batches_s": batches - ready, "rows_mb": rows_mb}
+    measured = {"rows_s": read - began, "start_s": ready - read, "batches_s": batches - ready}
     print(json.dumps(measured | {"private_mb": _private_mb(), "peak_mb": max(peak), "tokens": sum(lengths)}))
 
 
