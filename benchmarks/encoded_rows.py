@@ -5,7 +5,7 @@
 
 Each measurement is a process of its own; the ways take turns. Prints the medians and their ratios. ``sentiment``
 encodes rows that are in memory; ``chat`` reads, converts and splits a made file of conversations first, and encodes
-10,000 of them. The peak is that of the memory without files, read every 50 ms.
+at most 10,000 of them. The peak is that of the memory without files, read every 50 ms.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def measure(task: str, source: Path, model: str, count: int) -> None:
     tokenizer(["warm"])
     with _peak() as peak:
         began = time.perf_counter()
-        rows = _sentences(count) if task == "sentiment" else _conversations(objective, source)
+        rows = _sentences(count) if task == "sentiment" else _conversations(objective, source, count)
         read = time.perf_counter()
         examples = Encoder(objective, tokenizer).encode(rows, 256 if task == "chat" else 128)
         lengths = lengths_of(examples)
@@ -68,10 +68,12 @@ def _sentences(count: int) -> "datasets.Dataset":
     return datasets.Dataset.from_dict({"text": texts, "label": [row % 2 for row in range(count)]})
 
 
-def _conversations(objective: "Objective", source: Path) -> "datasets.Dataset":
+def _conversations(objective: "Objective", source: Path, count: int) -> "datasets.Dataset":
     from orchestrator.core.data import DataPlan, Origin, Source
 
-    plan = DataPlan(source=Source(origin=Origin.LOCAL, name=str(source)), train=10_000)
+    held = min(1_000, count // 4)
+    train = min(10_000, count - 2 * held)
+    plan = DataPlan(source=Source(origin=Origin.LOCAL, name=str(source)), train=train, validation=held, test=held)
     return objective.splits(plan).train
 
 
