@@ -6,11 +6,8 @@ the same rows, configuration and number of updates; a seed gives other heads, ad
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -22,69 +19,24 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )
 
+from benchmarks.beside_plain import packed_seeds, plain_training, shown
 from objectives.extractive_qa import OBJECTIVE
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.extractive_qa.squad import exact_match, f1
-from orchestrator.training.context import EngineContext
-from orchestrator.training.mixed import MixedEngine
 
 ROWS = Source(origin=Origin.PACKAGED, name="news-questions")
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
-LENGTH, BATCH, RATE, RANK, MOST = 128, 16, 2e-3, 16, 30
+LENGTH, RANK, MOST = 128, 16, 30
+PARAMS = {"learning_rate": 2e-3, "rank": RANK, "alpha": 32, "batch_size": 16, "max_length": LENGTH}
 
 
 def data_plan(rows: int) -> DataPlan:
     """Return the plan of the rows: a part of the articles for each split."""
     return DataPlan(source=ROWS, train=rows, validation=100, test=400, train_eval=50)
-
-
-def ours(plan: DataPlan, epochs: int, seeds: int) -> Iterator[tuple[float, float]]:
-    """Train the seeds as one pack; yield exact match and F1 of each on the test rows, at the threshold 0."""
-    samples = (plan.train or 0) * epochs
-    with tempfile.TemporaryDirectory() as folder:
-        engine_plan = EnginePlan(
-            objective="extractive_qa",
-            model=MODEL,
-            data=plan,
-            report_points=(samples,),
-            rows_per_epoch=plan.train or 0,
-            sweep_dir=folder,
-            metric="val/f1",
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            threads=torch.get_num_threads(),
-        )
-        settings = TrialSettings.from_params(
-            {
-                "learning_rate": RATE,
-                "rank": RANK,
-                "alpha": 32,
-                "batch_size": BATCH,
-                "max_length": LENGTH,
-                "epochs": epochs,
-            }
-        )
-        tasks = [TrialTask(number=seed, settings=settings, seed=seed) for seed in range(seeds)]
-        with closing(MixedEngine(EngineContext(engine_plan, OBJECTIVE))) as engine:
-            engine.capacity(seeds, measure=False)
-            wanted = {engine.start(task): samples for task in tasks}
-            reports: list[Any] = []
-            while len(reports) < seeds:
-                found = engine.step(dict.fromkeys(wanted, samples))
-                reports += found.values()
-                wanted = {run: samples for run in wanted if run not in found}
-            by_trial = {report.trial: report for report in reports}
-            for task in tasks:
-                metrics = engine.measure(Path(folder) / by_trial[task.number].checkpoint, task, "test").metrics
-                yield metrics["exact_match"], metrics["f1"]
 
 
 def plain(rows: dict[str, datasets.Dataset], epochs: int, seed: int) -> tuple[float, float]:
@@ -100,20 +52,9 @@ def plain(rows: dict[str, datasets.Dataset], epochs: int, seed: int) -> tuple[fl
         modules_to_save=["qa_outputs"],
     )
     model: Any = get_peft_model(AutoModelForQuestionAnswering.from_pretrained(folder), config)
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=epochs,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            seed=seed,
-            report_to="none",
-            save_strategy="no",
-            disable_tqdm=True,
-        )
-        encoded = [*_encoded(rows["train"], tokenizer)]
-        features = [{name: value for name, value in one.items() if name not in {"row", "offsets"}} for one in encoded]
-        Trainer(model=model, args=arguments, train_dataset=datasets.Dataset.from_list(features)).train()
+    encoded = [*_encoded(rows["train"], tokenizer)]
+    features = [{name: value for name, value in one.items() if name not in {"row", "offsets"}} for one in encoded]
+    plain_training(model, datasets.Dataset.from_list(features), PARAMS, epochs=epochs, seed=seed)
     answers = _answers(model.eval(), rows["test"], [*_encoded(rows["test"], tokenizer)])
     true = [answers["text"] for answers in rows["test"]["answers"][:]]
     pairs = [*zip(answers, true, strict=True)]
@@ -172,7 +113,7 @@ def _answers(model: PreTrainedModel, rows: datasets.Dataset, windows: list[dict[
 
 
 def main() -> None:
-    """Print a table."""
+    """Print both sides."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=800)
@@ -184,23 +125,13 @@ def main() -> None:
     print(f"{given.rows} training rows, {len(splits.test)} test rows, {given.epochs} epochs")
     print(f"baseline: exact match {baseline['test/exact_match']:.3f}, F1 {baseline['test/f1']:.3f}", flush=True)
     began = time.perf_counter()
-    packed = [*ours(plan, given.epochs, given.seeds)]
-    show("packed", packed, time.perf_counter() - began)
+    packed = [*packed_seeds(OBJECTIVE, MODEL, plan, PARAMS, epochs=given.epochs, seeds=given.seeds, metric="val/f1")]
+    found = {name: [each[name] for each in packed] for name in ("exact_match", "f1")}
+    print(shown("packed", found, time.perf_counter() - began), flush=True)
     began = time.perf_counter()
-    show(
-        "plain",
-        [plain(splits.by_name(), given.epochs, seed) for seed in range(given.seeds)],
-        time.perf_counter() - began,
-    )
-
-
-def show(name: str, found: list[tuple[float, float]], seconds: float) -> None:
-    """Print one line: the mean and the standard deviation over the seeds."""
-    columns = zip(("exact match", "F1"), zip(*found, strict=True), strict=True)
-    text = ", ".join(
-        f"{metric} {mean(values):.3f} (seeds: {' '.join(f'{one:.3f}' for one in values)})" for metric, values in columns
-    )
-    print(f"{name}: {text}; {seconds:.0f} s", flush=True)
+    theirs = [plain(splits.by_name(), given.epochs, seed) for seed in range(given.seeds)]
+    found = {"exact_match": [each[0] for each in theirs], "f1": [each[1] for each in theirs]}
+    print(shown("plain", found, time.perf_counter() - began))
 
 
 if __name__ == "__main__":

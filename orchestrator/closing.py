@@ -22,6 +22,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.forgetting import GENERAL
 from orchestrator.evaluation.row_checks import write_row_checks
 from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
@@ -106,11 +107,11 @@ class Closing:
         sweep = running.ledger.sweeps.get(running.record.id)
         records, folder = running.ledger.trials.all(sweep.id), Path(prepared.engine_plan.sweep_dir)
         trials = unmeasured(folder, records, prepared.metric, prepared.keep_adapters)
-        function, is_function = prepared.engine_plan.function, prepared.objective is None
-        if function is not None and function.test is None:  # its checkpoints cannot be measured
+        plan, is_function = prepared.engine_plan, prepared.objective is None
+        if not plan.can_measure("test"):
             trials = ()
         general: tuple[TrialRecord, ...] = ()
-        if prepared.engine_plan.data.general is not None and not is_function:
+        if plan.data.general is not None and plan.can_measure(GENERAL):
             general = without_forgetting(folder, records, prepared.metric, prepared.keep_adapters)
         needs_baseline = not is_function and sweep.facts.baseline is None and "baseline" not in self.notes
         if not trials and not general and not needs_baseline:

@@ -63,6 +63,18 @@ def tracking_environment() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep each module's sweeps apart: those of the checkout have names, generations and files that tests use too."""
+    before = os.environ.get("LORATORY_HOME")
+    os.environ["LORATORY_HOME"] = str(tmp_path_factory.mktemp("home"))
+    yield
+    if before is None:
+        del os.environ["LORATORY_HOME"]
+    else:
+        os.environ["LORATORY_HOME"] = before
+
+
+@pytest.fixture(autouse=True, scope="module")
 def frozen_imports() -> None:
     """Exclude imported objects from garbage collection: over ten libraries it takes most of a second."""
     gc.collect()

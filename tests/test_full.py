@@ -75,6 +75,8 @@ def test_full_is_searched_promoted_exported_and_served(tmp_path: Path) -> None:
     command = ["registry", "export", "tiny/1", str(tmp_path / "plain"), "--tracking-uri", location.tracking_uri]
     exported = CliRunner().invoke(make_app(), command, catch_exceptions=False)
     assert "model.safetensors" in exported.stdout
+    with pytest.raises(UserError, match=r"--plain-scaling .* but full fine-tuning has no adapter"):
+        CliRunner().invoke(make_app(), [*command, "--plain-scaling"], catch_exceptions=False)
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain").eval()
     trained = load_file(chosen.adapter / "adapter_model.safetensors")
     for name, parameter in plain.named_parameters():

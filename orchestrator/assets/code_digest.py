@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from orchestrator.core.sqlite_file import is_sqlite
+
 _WHOLE_BYTES = 4_000_000
-"""Larger files of data count by size and time of change."""
+"""Larger files of data, and SQLite databases, count by size and time of change."""
 _MAX_NAME = 200
 
 
@@ -99,7 +101,8 @@ def _digest(files: Iterable[Path]) -> str:
     found = hashlib.sha256()
     for path in sorted(files):
         stat = path.stat()
-        content = path.read_bytes() if stat.st_size <= _WHOLE_BYTES else b""
+        whole = stat.st_size <= _WHOLE_BYTES and (path.suffix == ".py" or not is_sqlite(path))
+        content = path.read_bytes() if whole else b""
         found.update(f"\0{path.name}\0{stat.st_size}\0{'' if content else stat.st_mtime_ns}\0".encode())
         found.update(content)
     return found.hexdigest()

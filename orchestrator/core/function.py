@@ -40,6 +40,11 @@ class FunctionPlan:
         """The source of model and data: the function reads both itself."""
         return Source(origin=Origin.FUNCTION, name=f"{Path(self.path).name}:{self.name}")
 
+    @property
+    def measured_splits(self) -> frozenset[str]:
+        """The splits on which a kept checkpoint can be measured: ``test`` if the sweep file names a function for it."""
+        return frozenset() if self.test is None else frozenset({"test"})
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return the plan stored by ``dataclasses.asdict``."""

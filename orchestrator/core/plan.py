@@ -42,6 +42,11 @@ class EngineName(enum.StrEnum):
     PACKED = "packed"
     FUNCTION = "function"
 
+    @property
+    def reports_in_training_format(self) -> bool:
+        """Whether reports are measured in the number format of training instead of float32."""
+        return self is EngineName.PACKED
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnginePlan:
@@ -112,6 +117,10 @@ class EnginePlan:
     def timetable(self) -> Timetable:
         """The report points of the trials."""
         return Timetable(points=self.report_points, rows_per_epoch=self.rows_per_epoch)
+
+    def can_measure(self, split: str) -> bool:
+        """Return whether kept checkpoints can be measured on a split after the search."""
+        return self.function is None or split in self.function.measured_splits
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:

@@ -69,10 +69,10 @@ def metric_intervals(
 ) -> dict[str, MetricInterval]:
     """Return the 95 % interval of each metric that follows from the rows, by name.
 
-    These are ``accuracy`` (Wilson's interval, with ``seed_noise.assumed_seed_sd``), ``macro_f1`` (bootstrap), ``loss``
-    and ``perplexity`` (Student's), and metrics with a value per row in ``rows.scores`` (Student's). All but the first
-    hold the noise of the rows alone. A metric has no interval if its value is not the one computed from the rows, for
-    example because an objective defines it otherwise, or if the rows show no spread.
+    These are ``accuracy`` (Wilson's interval) and ``macro_f1`` (bootstrap), both with ``seed_noise.assumed_sd``;
+    ``loss`` and ``perplexity`` (Student's), and metrics with a value per row in ``rows.scores`` (Student's). All but
+    the first two hold the noise of the rows alone. A metric has no interval if its value is not the one computed from
+    the rows, for example because an objective defines it otherwise, or if the rows show no spread.
 
     Args:
         metrics: values by name, without a split.
@@ -88,8 +88,8 @@ def seeds_interval(
 ) -> MetricInterval | None:
     """Return the 95 % interval of the mean of a metric over trainings of one configuration with several seeds.
 
-    It holds the noise of rows and seeds. The noise between seeds is that of the given seeds; for an accuracy it is
-    pooled with the assumed one.
+    It holds the noise of rows and seeds. The noise between seeds is that of the given seeds; for accuracy and macro-F1
+    it is pooled with the assumed one.
 
     Args:
         name: a metric of ``seed_noise.seeds_score``, without a split.
@@ -125,20 +125,19 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     import numpy as np
 
     from orchestrator.statistics.intervals import mean_interval
-    from orchestrator.statistics.noise import accuracy_score
-    from orchestrator.statistics.row_metrics import macro_f1_interval
+    from orchestrator.statistics.noise import accuracy_score, class_score
+    from orchestrator.statistics.row_metrics import macro_f1
 
     if len(rows.losses) < 2 or not math.isfinite(value):
         return None
     predictions_n, references_n = np.array(rows.predictions), np.array(rows.references)
-    classes, seed_sd = len(rows.predictions) > 0, None
-    if name == "accuracy" and classes:
-        noise = assumed_noise(training_rows)
-        seed_sd = noise.sd
-        interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
-        limits = interval.value, *possible(name, interval)
-    elif name == "macro_f1" and classes:
-        interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
+    noise = assumed_noise(name, rows, training_rows)
+    if noise is not None:
+        if name == "accuracy":
+            interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
+        else:
+            score = class_score(predictions_n[None, :], references_n, macro_f1, np.random.default_rng(0), noise)
+            interval = score.total if score.rows.low < score.rows.high else score.rows
         limits = interval.value, *possible(name, interval)
     elif name in {"loss", "perplexity"}:
         interval = mean_interval(np.array(rows.losses), np.array(rows.units))
@@ -157,7 +156,11 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     if not math.isclose(computed, value, rel_tol=1e-5, abs_tol=1e-9) or low == high:
         return None
     return MetricInterval(
-        low=low, high=high, level=interval.level, rows=len(rows.scores.get(name, rows.losses)), seed_sd=seed_sd
+        low=low,
+        high=high,
+        level=interval.level,
+        rows=len(rows.scores.get(name, rows.losses)),
+        seed_sd=None if noise is None else noise.sd,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.metrics import NEED_LOGITS, classification_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,11 +119,48 @@ def write_suspected_labels(
 
 def count_suspected_labels(sweep_dir: Path) -> dict[str, int] | None:
     """Return the number of suspected label errors by split; None if they were not searched."""
+    suggested = _suggestions(sweep_dir)
+    return None if suggested is None else {split: len(rows) for split, rows in suggested.items()}
+
+
+def label_limit(
+    sweep_dir: Path, split: str, references: Sequence[int], labels: Sequence[str], metric: str
+) -> float | None:
+    """Return the metric of a model that predicts the suggested class of each suspected row, and is right elsewhere.
+
+    If the suspected labels are wrong, no model that follows the true classes exceeds this value.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        split: ``validation`` or ``test``.
+        references: class id of each row in the data.
+        labels: class names in the order of their ids.
+        metric: such as ``accuracy``.
+
+    Returns:
+        None if no row of the split is suspected, or if the metric does not follow from class ids.
+    """
+    suggested = (_suggestions(sweep_dir) or {}).get(split)
+    if not suggested or metric in NEED_LOGITS or max(suggested) >= len(references):
+        return None
+    if not {*suggested.values()} <= {*labels}:
+        return None
+    pairs = [
+        (labels.index(suggested[row]) if row in suggested else reference, reference)
+        for row, reference in enumerate(references)
+    ]
+    return classification_metrics(pairs, len(labels), (metric,)).get(metric)
+
+
+def _suggestions(sweep_dir: Path) -> dict[str, dict[int, str]] | None:
+    """Return the suggested class by row and split; None without a readable file."""
+    found: dict[str, dict[int, str]] = {"validation": {}, "test": {}}
     try:
         with (sweep_dir / FILE).open(encoding="utf-8", newline="") as stream:
-            splits = [row["split"] for row in csv.DictReader(stream)]
+            for row in csv.DictReader(stream):
+                found[row["split"]][int(row["row"])] = row["suggested_label"]
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, csv.Error):  # not UTF-8, or another file
+    except (ValueError, KeyError, TypeError, csv.Error):  # not UTF-8, or another file
         return None
-    return {split: splits.count(split) for split in ("validation", "test")}
+    return found

@@ -13,7 +13,7 @@ from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_validation
 from orchestrator.evaluation.score_intervals import SHARES, metric_intervals, possible
-from orchestrator.evaluation.seed_noise import assumed_seed_sd, items_of, same_rows
+from orchestrator.evaluation.seed_noise import assumed_sd, items_of, same_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ def corrected_winner(
     The common noise of two trials on the same rows comes from the stored rows of the kept adapters; other trials count
     with the mean of these. For a mean over rows (accuracy, loss, a metric with a value per row) it is the covariance of
     the rows, for macro-F1 and F1 of entities that over resampled rows (``statistics.bootstrapped_covariance``). The
-    standard deviation of an accuracy between seeds is assumed (``seed_noise.assumed_seed_sd``), that of any other
+    standard deviation of accuracy and macro-F1 between seeds is assumed (``seed_noise.assumed_sd``), that of any other
     metric is unknown and left out. The choice of the best report of each trial is not corrected.
 
     Args:
@@ -94,7 +94,7 @@ def corrected_winner(
     winner = ranked[0]
     if winner.number not in rows or not same_rows([*rows.values()]):
         return None
-    seed_sd = assumed_seed_sd(winner.training_rows(training_rows)) if name == "accuracy" else None
+    seed_sd = assumed_sd(name, rows[winner.number], winner.training_rows(training_rows))
     found = _corrected(ranked, rows, metric, seed_sd or 0.0)
     if found is None or not all(map(math.isfinite, (found.low, found.high))):
         return None

@@ -224,9 +224,7 @@ class Database:
         self.engine.dispose()
         self._copy = TemporaryDirectory(prefix="loratory-")
         copy = Path(self._copy.name) / file.name
-        for name in (file.name, f"{file.name}-wal"):
-            if (file.parent / name).exists():
-                shutil.copyfile(file.parent / name, copy.parent / name)
+        _copy_database(file, copy)
         self.engine = open_engine(f"sqlite:///{copy}", self.wait_s)
         version = self._stored_version()
         if version is None:
@@ -242,6 +240,24 @@ def sqlite_file(url: str) -> Path | None:
     parsed = make_url(url)
     named = parsed.get_backend_name() == "sqlite" and parsed.database
     return Path(parsed.database).absolute() if named and parsed.database else None
+
+
+def _copy_database(file: Path, copy: Path) -> None:
+    """Copy an SQLite file with the commits of its log to another folder.
+
+    SQLite copies a file that a connection of any process has open; a plain ``open`` would drop this process's locks,
+    see ``_is_made``. It cannot open the file if it would have to write beside it; then no connection exists.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+    except sqlite3.Error:  # a damage is named when the copy is opened
+        for name in (file.name, f"{file.name}-wal"):
+            if (file.parent / name).exists():
+                shutil.copyfile(file.parent / name, copy.parent / name)
 
 
 def _is_made(file: Path) -> bool:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 PART = 500
 """Rows converted at a time."""
-LeftOutRows = dict[str, list[int]]
-"""Numbers of the rows left out, from 1, by reason, in the order of the first row of each reason."""
+Notes = dict[str, list[Any]]
+"""What a conversion says beside its rows, as values known to JSON: numbers of the rows left out by reason, for
+example. Notes of one name are those of all parts, in their order."""
 logger = logging.getLogger(__name__)
 
 
@@ -31,17 +32,17 @@ class Converted(NamedTuple):
 
     Attributes:
         table: the rows.
-        left_out: see ``LeftOutRows``; the numbers count all rows of the source.
+        notes: see ``Notes``.
     """
 
     table: "pa.Table"
-    left_out: Mapping[str, Sequence[int]] = {}
+    notes: Mapping[str, Sequence[Any]] = {}
 
 
 def converted(
     rows: "datasets.Dataset", convert: Callable[[], Iterator[Converted]], *about: object
-) -> "tuple[datasets.Dataset, LeftOutRows]":
-    """Return the converted rows, and the rows left out.
+) -> "tuple[datasets.Dataset, Notes]":
+    """Return the converted rows, and the notes of the conversion.
 
     Args:
         rows: the rows of a source, not empty.
@@ -59,9 +60,9 @@ def converted(
     import datasets
     import pyarrow as pa
 
-    left_out: LeftOutRows = {}
-    table = pa.concat_tables(_tables(convert, left_out))
-    return datasets.Dataset(datasets.table.InMemoryTable(table)), left_out
+    notes: Notes = {}
+    table = pa.concat_tables(_tables(convert, notes))
+    return datasets.Dataset(datasets.table.InMemoryTable(table)), notes
 
 
 class RowPart(NamedTuple):
@@ -115,18 +116,18 @@ def _key(rows: "datasets.Dataset", about: Sequence[object]) -> str:
 
 def _made(key: str, convert: Callable[[], Iterator[Converted]]) -> StoredRows | None:
     """Write the entry of a conversion and return it; None if it cannot be stored."""
-    left_out: LeftOutRows = {}
+    notes: Notes = {}
     try:
-        token_store.entry(key, lambda scratch: write(_tables(convert, left_out), scratch, lambda: left_out))
+        token_store.entry(key, lambda scratch: write(_tables(convert, notes), scratch, lambda: notes))
     except OSError as error:  # a full or read-only disk must not end a sweep
         logger.warning("converted rows stay in memory, they cannot be stored: %s", error)
         return None
     return mapped(key)
 
 
-def _tables(convert: Callable[[], Iterator[Converted]], left_out: LeftOutRows) -> "Iterator[pa.Table]":
-    """Yield the tables of all parts, and add the rows left out."""
+def _tables(convert: Callable[[], Iterator[Converted]], notes: Notes) -> "Iterator[pa.Table]":
+    """Yield the tables of all parts, and add their notes."""
     for part in convert():
-        for reason, numbers in part.left_out.items():
-            left_out.setdefault(reason, []).extend(numbers)
+        for name, values in part.notes.items():
+            notes.setdefault(name, []).extend(values)
         yield part.table

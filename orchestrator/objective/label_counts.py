@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.data import DataSummary
 from orchestrator.core.errors import AssetError, DataError
+from orchestrator.objective.label_keys import absent_keys
 from orchestrator.objective.labels import LabelReader
 from orchestrator.objective.protocol import Splits
 
@@ -42,6 +43,7 @@ def summary_with_labels(splits: Splits, readers: Mapping[str, LabelReader], sour
         for why, number in reader.dropped.items()
         if number
     }
+    absent = absent_keys([*readers[""].mapping], {value for each in readers.values() for value in each.values})
     used: dict[str, str] = {}
     for reader in readers.values():
         used |= reader.used
@@ -52,7 +54,7 @@ def summary_with_labels(splits: Splits, readers: Mapping[str, LabelReader], sour
         class_order=readers[""].class_order,
         label_counts=counts,
         dropped={**splits.summary.dropped, **dropped},
-        warnings=(*splits.summary.warnings, *summary_warnings(counts)),
+        warnings=(*splits.summary.warnings, *absent, *summary_warnings(counts)),
     )
 
 

@@ -45,6 +45,7 @@ class LabelReader:
         counted: whether a number was read as an id.
         used: class name by value in the data, as text, for all values read.
         dropped: number of excluded rows by reason.
+        values: all values read, as text.
         called: whether ``read`` was called.
     """
 
@@ -54,6 +55,7 @@ class LabelReader:
     from_zero: bool = False
     used: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    values: set[str] = field(default_factory=set)
     called: bool = False
     counted: bool = False
     class_order: str = ""
@@ -76,6 +78,7 @@ class LabelReader:
         self.called = True
         values = [_plain(value) for value in values]
         _refuse_collections(values, self.task, place)
+        self.values |= {_written(value, names) for _, value in {(type(value), value) for value in values}}
         if names is not None and [*names] == [str(index) for index in range(len(names))]:
             # ``ClassLabel(num_classes=3)`` has numbers for names.
             names, values = None, [None if value == -1 else value for value in values]

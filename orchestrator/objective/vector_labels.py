@@ -21,6 +21,7 @@ from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.columns import with_columns
 from orchestrator.objective.found_classes import found_classes
 from orchestrator.objective.label_counts import errors_name_shift_set
+from orchestrator.objective.label_keys import absent_keys
 from orchestrator.objective.labels import NO_LABEL
 from orchestrator.objective.protocol import Example, Splits
 from orchestrator.objective.slice_columns import kept_columns
@@ -49,10 +50,12 @@ class FoundNames:
     Attributes:
         names: in the order of the vectors; empty before the first source is read.
         order: the rule behind their order, in words; empty unless they were found.
+        values: all class names in the data, as written.
         dropped: number of excluded rows by reason.
     """
 
     names: list[str]
+    values: set[str] = field(default_factory=set)
     order: str = ""
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -83,7 +86,8 @@ class VectorLabels(TextClassification):
             label_counts=self.counts(splits, found.names),
             dropped={**splits.summary.dropped, **found.dropped},
         )
-        warnings = (*summary.warnings, *self.warnings_of(splits, found.names))
+        absent = absent_keys([*map(mapping_key, plan.labels)], found.values)
+        warnings = (*summary.warnings, *absent, *self.warnings_of(splits, found.names))
         return replace(splits, summary=replace(summary, warnings=warnings))
 
     def _vectors(
@@ -172,6 +176,7 @@ class MultiLabelClassification(VectorLabels):
         own = getattr(getattr(feature, "feature", None), "names", None)
         cells = [_class_names(cell, own, place, row) for row, cell in enumerate(rows["label"][:])]
         mapping = {mapping_key(key): name for key, name in plan.labels.items()}
+        found.values |= {*chain.from_iterable(filter(None, cells))}
         if not found.names:
             classes, found.order = found_classes([*chain.from_iterable(filter(None, cells))], own, mapping, place)
             found.names = [*classes]

@@ -34,6 +34,7 @@ from orchestrator.preparation.prior import with_prior
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import max_lengths, read_rows, row_counts
 from orchestrator.preparation.trial_length import TrialLength, function_length, trial_length
+from orchestrator.preparation.worker_count import require_workers
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
 from orchestrator.spec.fingerprint import fingerprint
@@ -128,8 +129,10 @@ def prepare(
         AssetError: the data or the model is not available.
         DataError: the data breaks a rule.
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
+        SweepChangedError: suspended trials need another number of workers.
         UserError: peft refuses an adapter.
     """
+    require_workers(request.spec, None if fresh else ledger)
     stored = None if fresh else stored_fingerprint(ledger, request.spec.name, of_function=request.objective is None)
     if request.objective is None:
         return _prepare_function(request, stored, say)

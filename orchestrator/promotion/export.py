@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import ModelError, UserError
+from orchestrator.core.methods import FULL, takers
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.tracking.adapters import CONFIG, AdapterCard, read_card
@@ -38,7 +39,7 @@ def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = 
         plain_scaling: convert an rsLoRA adapter to plain LoRA; see ``with_plain_scaling``.
 
     Raises:
-        UserError: ``target`` is not empty.
+        UserError: ``target`` is not empty, or ``plain_scaling`` has no meaning for the method.
         ModelError: plain peft does not load the complete adapter.
     """
     return export_folder(candidate.adapter, candidate.card, target, plain_scaling=plain_scaling)
@@ -57,9 +58,11 @@ def export_folder(
         gates: the gates of its promotion, for the README.
 
     Raises:
-        UserError: ``target`` is not empty.
+        UserError: ``target`` is not empty, or ``plain_scaling`` has no meaning for the method.
         ModelError: plain peft does not load the complete adapter.
     """
+    if plain_scaling:
+        require_rank_scaling(adapter, card)
     if card.is_function:
         with new_folder(target):
             stage_adapter(adapter, card, target)
@@ -90,6 +93,26 @@ def new_folder(target: Path) -> Iterator[None]:
     except BaseException:  # also on an interrupt: an incomplete export looks like a complete one
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def require_rank_scaling(adapter: Path, card: AdapterCard) -> None:
+    """Raise ``UserError`` unless alpha and rank decide the scaling of an adapter, as in LoRA.
+
+    Args:
+        adapter: the folder of the adapter.
+        card: its card. Cards of early versions do not name the method; the folder does.
+    """
+    if card.is_function:
+        found = "a function trained this model, and it decides about scalings"
+    else:
+        method = card.method or str(json.loads((adapter / CONFIG).read_text(encoding="utf-8"))["peft_type"]).lower()
+        if method in takers("rslora"):
+            return
+        found = f"this adapter has the method {method}" if method != FULL else "full fine-tuning has no adapter"
+    raise UserError(
+        f"--plain-scaling converts rsLoRA's scaling of the method {', '.join(takers('rslora'))}, but {found}; "
+        "export without --plain-scaling"
+    )
 
 
 def with_plain_scaling(config: dict[str, Any]) -> dict[str, Any]:

@@ -157,7 +157,8 @@ def _against(
         if gates.champion_gain is not None:
             if not isinstance(pair, str):
                 own_rows = candidate.trial.training_rows(sweep.facts.rows.get("train"))
-                seeds = seed_sd(metric.name.rpartition("/")[2], own_rows, candidate.fresh_rows)
+                name = metric.name.rpartition("/")[2]
+                seeds = seed_sd(name, pair[0].rows, own_rows, candidate.fresh_rows)
                 tested = champion_gate(metric, *pair, rival, gates, seeds)
             reason = pair if isinstance(pair, str) else f"the test rows do not give {metric.name}"
             rule = f"better than {rival} on the same test rows"

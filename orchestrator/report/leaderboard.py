@@ -11,6 +11,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
 from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.evaluation.suspected_labels import FILE
 from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAdapters
 from orchestrator.spec.trial_length import MIN_STEPS
 
@@ -69,6 +70,8 @@ class Leaderboard:
         baseline: metrics of the baseline by name (``val/accuracy``, ``test/accuracy`` ...); None without a baseline.
         status: status of the sweep.
         comparison: the kept adapters compared on the test rows; None: not compared.
+        label_limit: the searched metric of a model without errors, if the suspected validation labels are wrong; None:
+            no label is suspected.
     """
 
     metric: Metric
@@ -77,6 +80,7 @@ class Leaderboard:
     baseline: Mapping[str, float] | None = None
     status: SweepStatus = SweepStatus.RUNNING
     comparison: Comparison | None = None
+    label_limit: float | None = None
 
     @property
     def best(self) -> Row | None:
@@ -154,6 +158,15 @@ class Leaderboard:
 
     def _advice(self) -> str:
         """Return for a sweep below the baseline whether its trials were too short to tell, and what to change."""
+        if (
+            self.best is not None
+            and self.label_limit is not None
+            and not self._is_better(self.label_limit, self.best.score)
+        ):
+            return (
+                f"The suspected label errors explain every error of trial {self.best.number} on validation: if they "
+                f"are wrong, a model without errors reaches {self.label_limit:.4f}. Correct the labels in {FILE} first."
+            )
         trained = max(row.trained for row in self.rows)
         longest = next(row for row in self.rows if row.trained == trained)  # the best of the longest trials
         most = max(row.steps for row in self.rows)
@@ -205,6 +218,7 @@ def leaderboard(
     baseline: Mapping[str, float] | None = None,
     status: SweepStatus = SweepStatus.RUNNING,
     kept: KeptAdapters | None = None,
+    label_limit: float | None = None,
 ) -> Leaderboard:
     """Return the leaderboard. Trials are ranked by result, whatever their outcome; trials without one come last.
 
@@ -228,6 +242,7 @@ def leaderboard(
         baseline=baseline or None,
         status=status,
         comparison=kept.comparison,
+        label_limit=label_limit,
     )
 
 

@@ -10,9 +10,9 @@ from orchestrator.core.ranking import of_the_search
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.calibration import AdapterCalibration, kept_calibration
 from orchestrator.evaluation.class_scores import ClassScores, class_scores
-from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.slices import SMALL, Slice, measured_slices, read_slice_columns, worst_slice
-from orchestrator.evaluation.suspected_labels import FILE, count_suspected_labels
+from orchestrator.evaluation.suspected_labels import FILE, count_suspected_labels, label_limit
 from orchestrator.evaluation.worst_rows import worst_rows_sentence
 from orchestrator.report import words
 
@@ -24,6 +24,8 @@ class Quality:
     Attributes:
         slices: slices of the test rows; trials without stored rows are missing.
         classes: scores of each class on the test rows; trials without class ids are missing.
+        label_limits: the searched metric on validation and test by name, such as ``val/accuracy``, if the suspected
+            labels are wrong and a model is right on every row; splits without a suspected label are missing.
         worst_rows: the test row with the highest loss in words; None without stored rows.
         calibrations: calibration on the test rows; trials without class logits are missing.
         suspected: number of suspected label errors by split; None: not searched.
@@ -33,6 +35,7 @@ class Quality:
     calibrations: Mapping[int, AdapterCalibration] = field(default_factory=dict)
     suspected: Mapping[str, int] | None = None
     classes: Mapping[int, ClassScores] = field(default_factory=dict)
+    label_limits: Mapping[str, float] = field(default_factory=dict)
     worst_rows: str | None = None
 
     def lines(self, winner: int | None) -> list[tuple[str, str]]:
@@ -54,6 +57,9 @@ class Quality:
         if self.suspected is not None and any(self.suspected.values()):
             counts = " and ".join(f"{words.count(n)} of {split}" for split, n in self.suspected.items() if n)
             sentence = f"every kept adapter contradicts the labels of {counts} rows: wrong labels or hard rows"
+            if self.label_limits:
+                limits = " and ".join(f"{name} {words.number(value)}" for name, value in self.label_limits.items())
+                sentence += f" (if all are wrong, a model without errors reaches {limits})"
             lines.append(("labels", f"{sentence}; {FILE} in the sweep's folder lists them, the most certain first"))
         return lines
 
@@ -70,6 +76,7 @@ class Quality:
             "worst_rows": self.worst_rows,
             "calibration": {number: asdict(each) for number, each in self.calibrations.items()},
             "suspected_labels": self.suspected,
+            "label_limits": dict(self.label_limits),
         }
 
 
@@ -97,9 +104,24 @@ def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, lab
         slices=slices,
         calibrations=calibrations,
         suspected=count_suspected_labels(sweep_dir),
+        label_limits=_label_limits(sweep_dir, records, metric, labels),
         classes=classes,
         worst_rows=worst_rows_sentence(sweep_dir),
     )
+
+
+def _label_limits(
+    sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, labels: Sequence[str]
+) -> dict[str, float]:
+    limits: dict[str, float] = {}
+    kind = metric.name.rpartition("/")[2]
+    for prefix, split, kept in (("val", "validation", kept_validation), ("test", "test", kept_measurement)):
+        stored = (kept(sweep_dir, record, metric) for record in of_the_search(records))
+        measured = next((each for each in stored if each is not None and each.rows.references), None)
+        if measured is not None:
+            limit = label_limit(sweep_dir, split, measured.rows.references, labels, kind)
+            limits |= {} if limit is None else {f"{prefix}/{kind}": limit}
+    return limits
 
 
 def slice_sentence(worst: Slice, count: int) -> str:

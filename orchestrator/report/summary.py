@@ -109,7 +109,9 @@ def summarise(
     metric = metric_of(sweep)
     training_rows = sweep.facts.rows.get("train")
     kept = kept_adapters(sweep_dir(sweep), records, metric, training_rows, sweep.facts.prefer)
-    board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept)
+    measured = quality(sweep_dir(sweep), records, metric, class_names(sweep.facts.data_summary))
+    limit = measured.label_limits.get(metric.name)
+    board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept, limit)
     plan = sweep.facts.engine_plan
     folds = None if plan is None else plan.data.folds
     confirmation = confirmation_scores(sweep_dir(sweep), records, metric, training_rows, folds)
@@ -128,7 +130,7 @@ def summarise(
         notes=tuple(sweep.facts.notes.values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
-        quality=quality(sweep_dir(sweep), records, metric, class_names(sweep.facts.data_summary)),
+        quality=measured,
         learning_curve=learning_curve(sweep_dir(sweep), records, metric, training_rows or 0),
         requests=tuple(requests),
     )

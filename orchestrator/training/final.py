@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.core.confirmed import confirmed
 from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.settings import TrialSettings
@@ -139,9 +139,9 @@ def measure_test(
     A classifier is also measured on the validation split, and its calibration is written; its error is
     ``test/ece_15_l1``. So are answers to questions without an answer in some rows: ``test/tuned_f1`` uses the threshold
     tuned on the validation rows. So is every trial of the search if its score follows from rows: the correction of the
-    winner's score needs them. Functions measure test rows alone.
+    winner's score needs them. A function that measures test rows alone has none of these.
 
-    A packed sweep reports in the number format of training, so ``val/<metric>``, ``train/<metric>`` and the gaps are
+    If reports are in the number format of training, as in packs, ``val/<metric>``, ``train/<metric>`` and the gaps are
     measured again in float32.
 
     Args:
@@ -151,7 +151,7 @@ def measure_test(
         measure: ``measure`` of an engine of that plan; None: an engine is built.
     """
     splits, sweep_dir = {"test": "test"}, Path(plan.sweep_dir)
-    if plan.engine is EngineName.PACKED:
+    if plan.engine.reports_in_training_format:
         splits |= {"val": "validation", "train": "train_eval"}
     with _measuring(plan, measure) as measured_by:
         for trial in trials:
@@ -173,7 +173,7 @@ def _needs_validation(
     plan: EnginePlan, trial: TrialRecord, metric: Metric, measured: Mapping[str, Measurement]
 ) -> bool:
     """Return whether validation rows decide a temperature or a threshold, or correct the trial's score."""
-    if plan.engine is EngineName.FUNCTION:
+    if not plan.can_measure("validation"):
         return False
     test = measured["test"]
     tunes = bool(test.rows.logits) or MARGIN in test.rows.scores

@@ -1,6 +1,7 @@
 """Intervals and ties of test metrics, with values computed by hand or by the statistics they are made of."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals, seeds_interval
-from orchestrator.evaluation.seed_noise import assumed_seed_sd, seed_sd
+from orchestrator.evaluation.seed_noise import assumed_sd, assumed_seed_sd, seed_sd
 from orchestrator.promotion.paired import paired_test
 from orchestrator.statistics.intervals import mean_interval
 from orchestrator.statistics.paired import paired_means
@@ -44,10 +45,25 @@ def test_other_intervals_hold_rows_alone() -> None:
     found = metric_intervals(metrics(measured), measured, 15_000)
     losses = np.array(measured.losses)
     assert found["loss"].high - losses.mean() == pytest.approx(1.98422 * losses.std(ddof=1) / 10, rel=1e-5)
-    plain = macro_f1_interval(np.array(measured.predictions), np.array(measured.references), np.random.default_rng(0))
-    assert (found["macro_f1"].low, found["macro_f1"].high) == (plain.low, plain.high)
-    assert found["loss"].seed_sd is found["macro_f1"].seed_sd is None
+    assert found["loss"].seed_sd is None
     assert found["loss"].sources == "the noise of 100 test rows alone (seed noise unknown)"
+
+
+def test_macro_f1_has_the_seed_noise_of_accuracy_scaled() -> None:
+    two, rare = rows(10), replace(rows(10), references=(1,) * 4 + (0,) * 96, predictions=(1, 1, 0, 0, 1) + (0,) * 95)
+    for measured, ratio in ((two, 1.0), (rare, 8.5)):  # a row of a class of four changes its F1 by about 0.25
+        value = metrics(measured)["macro_f1"]
+        found = metric_intervals({"macro_f1": value}, measured, 400)["macro_f1"]
+        references, predictions = np.array(measured.references), np.array(measured.predictions)
+        plain = macro_f1_interval(predictions, references, np.random.default_rng(0))
+        assert found.seed_sd is not None
+        assert found.seed_sd == pytest.approx(0.0125 * ratio, rel=0.25)
+        assert (
+            found.low == pytest.approx(value - math.hypot(value - plain.low, 1.96 * found.seed_sd), abs=1e-5)
+            or found.low == 0
+        )
+    assert assumed_sd("loss", two, 400) is None
+    assert assumed_sd("macro_f1", replace(two, predictions=two.references), 400) == 0.0125
 
 
 def test_perplexity_interval_follows_from_loss() -> None:
@@ -126,7 +142,7 @@ def test_f1_of_entities_over_seeds_holds_both_noises() -> None:
     assert different.seed_sd == pytest.approx(0.09, abs=0.04)
     assert different.high - different.low > 3 * (alike.high - alike.low)
     assert (different.seeds, different.rows) == (3, 200)
-    measured = seed_sd("f1", 15_000, apart)
+    measured = seed_sd("f1", apart[0], 15_000, apart)
     assert (measured.value, measured.origin) == (different.seed_sd, "measured with 3 fresh seeds")
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,16 @@ def test_errors_count_the_rows_of_all_parts(tmp_path: Path, monkeypatch: pytest.
     assert len(token_store.entries()) == 1  # the file alone
 
 
-def test_other_arguments_have_another_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_count_and_are_known_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "LARGE_BYTES", 0)
     plan = _written(tmp_path / "rows.jsonl", _spans)
-    for labels in ({}, {"PERSON": "WHO"}):
-        splits = load_objective("entities").splits(DataPlan(source=plan.source, labels=labels, validation=9, test=9))
+    found = []
+    for labels in ({}, {"PERSON": "WHO", "PRESON": "X"}, {"PERSON": "WHO", "PRESON": "X"}):
+        splits = load_objective("entities").splits(replace(plan, labels=labels))
         assert splits.summary.classes == ("O", *(f"{mark}-{labels.get('PERSON', 'PERSON')}" for mark in "BI"))
+        found.append(splits.summary.warnings)
+    assert found[1] == found[2]
+    assert [warning for warning in found[1] if "PRESON" in warning and "PERSON" in warning]
 
 
 _MEASURED = """

@@ -244,6 +244,26 @@ def test_the_summary_counts_labels_by_split(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("classes", [(), MOOD])
+def test_absent_keys_of_mapping_are_named(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    source = table(tmp_path / "a.parquet", ["negative", "positive", "Negative ", "unsure", "-1"] * 20)
+    shift = table(tmp_path / "b.parquet", ["good"] * 20, "other number")
+    labels: dict[str, str | None] = {"unsure": None, "-1": None, "NEGATIVE": "negative", "good": "positive"}
+    task = Mood()
+    task.labels = classes
+
+    def about_labels(mapping: dict[str, str | None]) -> list[str]:
+        warnings = task.splits(plan(source, shift={"late": shift}, labels=mapping)).summary.warnings
+        return [line for line in warnings if line.startswith("data.labels")]
+
+    assert not about_labels(labels)
+    [warning] = about_labels({**labels, "unsur": None, "2": "positive"})
+    assert warning == (
+        "data.labels: no row has the value unsur (did you mean unsure?) or 2. "
+        "The data has -1, Negative, good, negative, positive, unsure. Correct or remove the key."
+    )
+
+
 def test_warns_of_small_classes_alone(tmp_path: Path) -> None:
     source = table(tmp_path / "a.parquet", ["negative", "positive"] * 80)
     assert Mood().splits(plan(source, validation=40, test=40)).summary.warnings == ()

@@ -73,6 +73,12 @@ def test_several_labels_are_found(
     assert total == sum(sum(map(sum, rows["label"])) for rows in splits.by_name().values())
 
 
+def test_absent_keys_of_mapping_are_named(tmp_path: Path) -> None:
+    mapping = {"x": "b", "Y": None, "1.0": "a", "zz": None}
+    splits = splits_of(multi_label.OBJECTIVE, tmp_path, ["x", "y;z", "1"], labels=mapping)
+    assert "no row has the value zz (did you mean z?). The data has 1, x, y, z." in splits.summary.warnings[0]
+
+
 def test_own_class_names_are_renamed(tmp_path: Path) -> None:
     kinds = datasets.Sequence(datasets.ClassLabel(names=["pos", "neg", "odd"]))
     features = datasets.Features(text=datasets.Value("string"), label=kinds)

@@ -41,8 +41,9 @@ def pair(rows: int, wins: int, losses: int) -> tuple[Measurement, Measurement]:
 
 def gate(rows: int, wins: int, losses: int, metric: Metric = ACCURACY, gates: Gates | None = None) -> GateResult:
     name = metric.name.rpartition("/")[2]
+    ours, theirs = pair(rows, wins, losses)
     result = champion_gate(
-        metric, *pair(rows, wins, losses), "films/1 (champion)", gates or Gates(), seed_sd(name, 15_000, ())
+        metric, ours, theirs, "films/1 (champion)", gates or Gates(), seed_sd(name, ours.rows, 15_000)
     )
     assert result is not None
     return result
@@ -97,15 +98,15 @@ def test_gain_bound_is_needed_too() -> None:
 
 def test_noise_between_seeds_follows_training_rows() -> None:
     ours, theirs = pair(1000, 60, 30)
-    many = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), seed_sd("accuracy", 15_000, ()))
-    few = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), seed_sd("accuracy", 200, ()))
+    many = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), seed_sd("accuracy", ours.rows, 15_000))
+    few = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), seed_sd("accuracy", ours.rows, 200))
     assert many is not None
     assert few is not None
     assert many.verdict is Verdict.PROMOTE
     assert few.verdict is Verdict.ABSTAIN
     assert "between seeds (standard deviation 0.018, assumed)" in few.detail
     fresh = [pair(1000, 0, losses)[0].rows for losses in (0, 40, 80)]  # their accuracies differ by 0.04
-    measured_noise = seed_sd("accuracy", 15_000, fresh)
+    measured_noise = seed_sd("accuracy", ours.rows, 15_000, fresh)
     assert 0.01 < measured_noise.value < 0.04
     widely = champion_gate(ACCURACY, ours, theirs, "films/1", Gates(), measured_noise)
     assert widely is not None
@@ -116,7 +117,7 @@ def test_noise_between_seeds_follows_training_rows() -> None:
 def test_foreign_metric_is_not_tested() -> None:
     ours, theirs = pair(100, 10, 5)
     other = Measurement(metrics={**ours.metrics, "accuracy": 0.2}, rows=ours.rows)
-    assert champion_gate(ACCURACY, other, theirs, "films/1", Gates(), seed_sd("accuracy", 15_000, ())) is None
+    assert champion_gate(ACCURACY, other, theirs, "films/1", Gates(), seed_sd("accuracy", ours.rows, 15_000)) is None
     assert (
         champion_gate(
             Metric(name="val/rouge", direction=Direction.MAXIMIZE),
@@ -124,7 +125,7 @@ def test_foreign_metric_is_not_tested() -> None:
             theirs,
             "films/1",
             Gates(),
-            seed_sd("accuracy", 15_000, ()),
+            seed_sd("accuracy", ours.rows, 15_000),
         )
         is None
     )
@@ -171,7 +172,7 @@ def test_f1_of_entities_is_compared_by_rows() -> None:
 
     ours, theirs = found(ours_n.tolist()), found(theirs_n.tolist())
     metric = Metric(name="val/f1", direction=Direction.MAXIMIZE)
-    result = champion_gate(metric, ours, theirs, "films/1 (champion)", Gates(), seed_sd("f1", 15_000, ()))
+    result = champion_gate(metric, ours, theirs, "films/1 (champion)", Gates(), seed_sd("f1", ours.rows, 15_000))
     assert result is not None
     assert result.verdict is Verdict.PROMOTE
     assert result.interval is not None
@@ -194,7 +195,7 @@ def test_error_per_row_is_better_when_lower() -> None:
 
     lower, higher = found(theirs_n - draw.uniform(0, 0.2, 200)), found(theirs_n)
     for ours, champion, verdict in ((lower, higher, Verdict.PROMOTE), (higher, lower, Verdict.REFUSE)):
-        result = champion_gate(metric, ours, champion, "films/1", Gates(), seed_sd("error", None, ()))
+        result = champion_gate(metric, ours, champion, "films/1", Gates(), seed_sd("error", ours.rows, None))
         assert result is not None
         assert result.verdict is verdict
     ties = adapter_ties("error", {1: higher.rows, 2: lower.rows}, metric.direction)
@@ -204,8 +205,8 @@ def test_error_per_row_is_better_when_lower() -> None:
 
 def test_noise_of_perplexity_is_that_of_its_losses() -> None:
     fresh = [RowMeasures(losses=(1.0 + shift, 2.0 + shift), units=(1.0, 1.0)) for shift in (0.0, 0.1, 0.2)]
-    assert seed_sd("perplexity", None, fresh) == seed_sd("loss", None, fresh)
-    assert seed_sd("perplexity", None, fresh).value == pytest.approx(0.1)
+    assert seed_sd("perplexity", fresh[0], None, fresh) == seed_sd("loss", fresh[0], None, fresh)
+    assert seed_sd("perplexity", fresh[0], None, fresh).value == pytest.approx(0.1)
     longer = RowMeasures(losses=(1.0, 2.0), units=(1.0, 1.0), scores={"chrf": (1.0, 2.0, 3.0)})
     other = RowMeasures(losses=(1.0, 2.0), units=(1.0, 1.0), scores={"chrf": (1.0, 2.0)})
-    assert seed_sd("chrf", None, (longer, other)).origin == "unknown"
+    assert seed_sd("chrf", longer, None, (longer, other)).origin == "unknown"

@@ -13,6 +13,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.promotion.export import export_adapter, with_plain_scaling
@@ -102,3 +103,21 @@ def test_rslora_export_warns_unless_converted(tracked: Tracked, tmp_path: Path, 
     for row, other in zip(plain_peft.classify(plain, base, TEXTS, len(LABELS)), expected, strict=True):
         assert row == pytest.approx(other, abs=1e-5)
     assert "SGLang" not in (export_adapter(candidate, tmp_path / "other") / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"method": "full"}, "full fine-tuning has no adapter"),
+        ({"method": "loha"}, "this adapter has the method loha"),
+        ({"head": "function"}, "a function trained this model"),
+    ],
+)
+def test_plain_scaling_of_other_methods_is_refused(
+    fields: dict[str, str], named: str, tracked: Tracked, tmp_path: Path
+) -> None:
+    candidate = tracked.candidates().choose(0)
+    other = replace(candidate, card=replace(candidate.card, **fields))  # type: ignore[arg-type]  # texts by field
+    with pytest.raises(UserError, match=rf"--plain-scaling .* of the method lora, but {named}.*; export without"):
+        export_adapter(other, tmp_path / "out", plain_scaling=True)
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.function import FunctionPlan
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.row_measures import Measurement, RowMeasures
@@ -17,6 +18,7 @@ from tests.report.examples import make_records
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 NOWHERE = Source(origin=Origin.LOCAL, name="nowhere")
+FUNCTION = FunctionPlan(path="run.py", name="run", samples=16, test="check")
 TRIALS = make_records()[:2]
 
 
@@ -33,7 +35,8 @@ class Measured:
         if len(self.calls) >= self.last:
             raise OSError("killed")
         loss = float(len(self.calls))
-        return Measurement(metrics={"loss": loss}, rows=RowMeasures(losses=(loss, loss), units=(1.0, 1.0)))
+        rows = RowMeasures(losses=(loss, loss), units=(1.0, 1.0), predictions=(0, 1), references=(0, 0))
+        return Measurement(metrics={"loss": loss, "accuracy": 0.5}, rows=rows)
 
 
 def measuring(folder: Path, measure: Measured, engine: EngineName) -> Iterator[tuple[int, dict[str, float]]]:
@@ -46,23 +49,30 @@ def measuring(folder: Path, measure: Measured, engine: EngineName) -> Iterator[t
         sweep_key="key",
         metric="val/accuracy",
         engine=engine,
+        function=FUNCTION if engine is EngineName.FUNCTION else None,
     )
     return measure_test(plan, TRIALS, ACCURACY, measure)
 
 
-@pytest.mark.parametrize("engine", EngineName)
-def test_rows_are_stored_before_metrics(engine: EngineName, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "splits"),
+    [
+        (EngineName.SOLO, ["test", "validation"]),
+        (EngineName.PACKED, ["test", "validation", "train_eval"]),
+        (EngineName.FUNCTION, ["test"]),
+    ],
+)
+def test_rows_are_stored_before_metrics(engine: EngineName, splits: list[str], tmp_path: Path) -> None:
     measure, done = Measured(), []
     for number, metrics in measuring(tmp_path, measure, engine):
         done.append(number)
         assert [kept_test_file(tmp_path, trial.number).exists() for trial in TRIALS] == [True, len(done) == 2]
         trial = replace(TRIALS[number], final={**TRIALS[number].final, **metrics})
-        trial = replace(trial, final={name: value for name, value in trial.final.items() if name != "test/accuracy"})
         kept = kept_measurement(tmp_path, trial, ACCURACY)
         assert kept is not None
         assert kept.rows.losses == (metrics["test/loss"],) * 2
     assert done == [0, 1]
-    assert [number for number, split in measure.calls if split == "test"] == [0, 1]
+    assert measure.calls == [(number, split) for number in (0, 1) for split in splits]
 
 
 def test_kill_before_the_ledger_measures_again(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator.assets.tables.values import TaskColumns, table_of
 from orchestrator.core.errors import AssetError, DataError
 from orchestrator.core.secrets import redact
+from orchestrator.core.sqlite_file import first_bytes
 
 if TYPE_CHECKING:
     import datasets
@@ -97,8 +98,7 @@ def _check_file(database: str) -> None:
     if scheme != "duckdb":
         return
     try:
-        with Path(name).open("rb") as file:
-            start = file.read(12)
+        start = first_bytes(Path(name), 12)
     except OSError as error:
         raise AssetError(f"{name} cannot be read: {error.strerror}") from error
     if start[8:] != _DUCKDB:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.assets.tables.values import TaskColumns, table_of
 from orchestrator.core.errors import AssetError, DataError
+from orchestrator.core.sqlite_file import first_bytes
 
 if TYPE_CHECKING:
     import datasets
@@ -71,8 +72,7 @@ def _check_database(path: Path) -> None:
     if not path.is_file():
         raise AssetError(f"the database {path} does not exist")
     try:
-        with path.open("rb") as file:
-            start = file.read(len(_START))
+        start = first_bytes(path, len(_START))
     except OSError as error:
         raise AssetError(f"{path} cannot be read: {error.strerror}") from error
     if start != _START:

@@ -185,7 +185,7 @@ def export(
     A model of full fine-tuning is always merged.
     """
     from orchestrator.assets.models import resolve_model
-    from orchestrator.promotion.export import export_folder
+    from orchestrator.promotion.export import export_folder, require_rank_scaling
     from orchestrator.promotion.gguf_export import export_gguf
     from orchestrator.promotion.gguf_model import export_merged_gguf
     from orchestrator.promotion.merge import export_merged
@@ -207,6 +207,8 @@ def export(
                 ("--merge", "base model to merge into") if merge else ("--gguf", "adapter of a base model")
             )
             raise UserError(f"{option}: {version.reference} was trained by a function, so there is no {missing}")
+        if plain_scaling:
+            require_rank_scaling(adapter, card)
         card = card if card.is_function else replace(card, base_path=resolve_model(card.base))
         gates = gate_lines(version)
         merge = merge or card.method == FULL  # a whole model needs no base and no peft

@@ -117,7 +117,7 @@ def _converted(
             MESSAGES: pa.array(stored, pa.list_(message)),
             **part.kept_at([*found]),
         }
-        yield Converted(table=pa.table(table), left_out=left_out)
+        yield Converted(table=pa.table(table), notes=left_out)
     if wrong.problems:
         raise DataError(f"{place}: {wrong}")
 

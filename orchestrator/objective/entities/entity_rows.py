@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,36 @@ _OWN = ("text", "entities", "tokens", "tags", "group")
 _FORM = '{"start": 0, "end": 5, "label": "PERSON"}'
 
 
-def read_entities(source: Source, columns: Mapping[str, str], mapping: Mapping[str, str | None]) -> "datasets.Dataset":
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TypeNames:
+    """``data.labels``, with a record of the types and tags in the data.
+
+    Attributes:
+        names: type or tag by its value in the data; None excludes its entities.
+        types: the types in the data.
+        tags: the tags in the data: ``B-PER``.
+    """
+
+    names: Mapping[str, str | None]
+    types: set[str] = field(default_factory=set)
+    tags: set[str] = field(default_factory=set)
+
+    def name_of(self, value: str, *, is_type: bool = True) -> str | None:
+        """Return the name of a type or a tag, or the value itself; record the value."""
+        (self.types if is_type else self.tags).add(value)
+        keys = [*self.names]
+        place = class_of(mapping_key(value), keys)
+        return value if place is None else self.names[keys[place]]
+
+    def new_since(self, before: "TypeNames") -> dict[str, list[str]]:
+        """Return the recorded types and tags that ``before`` lacks, and record them there."""
+        new = {"types": sorted(self.types - before.types), "tags": sorted(self.tags - before.tags)}
+        before.types.update(self.types)
+        before.tags.update(self.tags)
+        return new
+
+
+def read_entities(source: Source, columns: Mapping[str, str], mapping: TypeNames) -> "datasets.Dataset":
     """Return the rows of a source with the columns ``text`` and ``entities``: a JSON list of ``[start, end, type]``.
 
     Words of a column ``tokens`` are joined by spaces. ``inexact`` is the number of a row's entities which begin or end
@@ -32,29 +61,33 @@ def read_entities(source: Source, columns: Mapping[str, str], mapping: Mapping[s
     Args:
         source: the source.
         columns: ``data.columns``.
-        mapping: ``data.labels``: type or tag by its value in the data; None excludes its entities.
+        mapping: ``data.labels``; it records the types and tags of the data.
 
     Raises:
         DataError: a column is missing, or a row's tags or spans are invalid; the message names the row.
     """
     rows = read_table(source, columns)
-    kept = kept_names(rows, columns, _OWN)
+    kept, own = kept_names(rows, columns, _OWN), TypeNames(names=mapping.names)
     if {"tokens", "tags"} <= {*rows.column_names}:
         names = getattr(getattr(rows.features["tags"], "feature", None), "names", None)
-        tags = _Tags(names=names, mapping=mapping, source=source)
+        tags = _Tags(names=names, mapping=own, source=source)
         form, parts = "tags", partial(_tagged, rows, kept, tags)
     elif {"text", "entities"} <= {*rows.column_names}:
-        form, parts = "spans", partial(_marked, rows, kept, mapping, source)
+        form, parts = "spans", partial(_marked, rows, kept, own, source)
     else:
         raise DataError(
             f"data.columns: {source} needs the columns tokens and tags, or text and entities (columns: "
             f"{', '.join(rows.column_names)}). Set data.columns: {{tokens: COLUMN, tags: COLUMN}}"
         )
-    found, _ = converted(rows, parts, "entities", form, kept, [*mapping.items()])
+    found, recorded = converted(rows, parts, "entities", form, kept, [*mapping.names.items()])
+    mapping.types.update(recorded["types"])
+    mapping.tags.update(recorded["tags"])
     return found
 
 
-def _converted(texts: Sequence[str], spans: Sequence[Sequence[Span]], part: RowPart) -> Converted:
+def _converted(
+    texts: Sequence[str], spans: Sequence[Sequence[Span]], part: RowPart, new: Mapping[str, list[str]]
+) -> Converted:
     import pyarrow as pa
 
     stored = [json.dumps([[each.start, each.end, each.label] for each in row]) for row in spans]
@@ -65,30 +98,24 @@ def _converted(texts: Sequence[str], spans: Sequence[Sequence[Span]], part: RowP
         "entities": pa.array(stored, pa.string()),
         "inexact": pa.array(inexact, pa.int64()),
     }
-    return Converted(table=pa.table(table))
+    return Converted(table=pa.table(table), notes=new)
 
 
 def _marked(
-    rows: "datasets.Dataset", kept: Mapping[str, str], mapping: Mapping[str, str | None], source: Source
+    rows: "datasets.Dataset", kept: Mapping[str, str], mapping: TypeNames, source: Source
 ) -> Iterator[Converted]:
     """Yield the rows with character spans, in parts."""
+    before = TypeNames(names={})
     for part in row_parts(rows, ["text", "entities"], kept):
         texts = [_text(value, number, source) for number, value in enumerate(part.columns["text"], part.first + 1)]
         given = enumerate(zip(texts, part.columns["entities"], strict=True), part.first + 1)
         spans = [_spans(text, value, mapping, f"{source}, row {number}") for number, (text, value) in given]
-        yield _converted(texts, spans, part)
+        yield _converted(texts, spans, part, mapping.new_since(before))
 
 
 def stored_spans(stored: str) -> list[Span]:
     """Return the spans of a row's column ``entities``."""
     return [Span(start=start, end=end, label=label) for start, end, label in json.loads(stored)]
-
-
-def _named(value: str, mapping: Mapping[str, str | None]) -> str | None:
-    """Return the name of a value by ``data.labels``, or the value itself."""
-    keys = [*mapping]
-    place = class_of(mapping_key(value), keys)
-    return value if place is None else mapping[keys[place]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,12 +124,12 @@ class _Tags:
 
     Attributes:
         names: names of numbered tags; None: the data has none.
-        mapping: ``data.labels``.
+        mapping: ``data.labels``; it records the types and tags of the data.
         source: for messages.
     """
 
     names: Sequence[str] | None
-    mapping: Mapping[str, str | None]
+    mapping: TypeNames
     source: Source
 
     def of(self, part: RowPart) -> list[tuple[list[str], list[str]]]:
@@ -129,7 +156,7 @@ class _Tags:
 
 def _tagged(rows: "datasets.Dataset", kept: Mapping[str, str], tags: _Tags) -> Iterator[Converted]:
     """Yield the rows with words and tags, in parts. Rows are read twice: first for the scheme of all tags."""
-    columns = ["tokens", "tags"]
+    columns, before = ["tokens", "tags"], TypeNames(names={})
     parts = row_parts(rows, columns, {})
     reader = TagReader(iobes=any(is_iobes(row) for part in parts for _, row in tags.of(part)))
     for part in row_parts(rows, columns, kept):
@@ -141,7 +168,7 @@ def _tagged(rows: "datasets.Dataset", kept: Mapping[str, str], tags: _Tags) -> I
             texts.append(" ".join(words))
             found = reader.spans(number, named)
             spans.append([Span(start=starts[s.start], end=starts[s.end] - 1, label=s.label) for s in found])
-        yield _converted(texts, spans, part)
+        yield _converted(texts, spans, part, tags.mapping.new_since(before))
     reader.require_valid(f"column tags of {tags.source}")
 
 
@@ -156,10 +183,13 @@ def _listed(value: object, place: str, row: int) -> list[str]:
     raise DataError(f"{place}, row {row}: a list of text is needed, got {str(value)[:60]!r}")
 
 
-def _tag(tag: str, names: Sequence[str] | None, mapping: Mapping[str, str | None], source: Source) -> str:
+def _tag(tag: str, names: Sequence[str] | None, mapping: TypeNames, source: Source) -> str:
     if names is not None and tag.isdecimal() and int(tag) < len(names):
         tag = names[int(tag)]
-    named = _named_tag(tag, mapping) if tag != OUTSIDE else tag
+    if tag == OUTSIDE:
+        mapping.tags.add(tag)
+        return tag
+    named = _named_tag(tag, mapping)
     if named is not None and named.lstrip("-").isdecimal():
         raise DataError(
             f"column tags of {source} has numbers, and no names for them. Name them in data.labels: "
@@ -168,12 +198,14 @@ def _tag(tag: str, names: Sequence[str] | None, mapping: Mapping[str, str | None
     return OUTSIDE if named is None else named
 
 
-def _named_tag(tag: str, mapping: Mapping[str, str | None]) -> str | None:
+def _named_tag(tag: str, mapping: TypeNames) -> str | None:
     """Return the name of a tag by ``data.labels``: by that of the tag, or else by that of its type."""
-    named, (prefix, mark, label) = _named(tag, mapping), tag.partition("-")
-    if named != tag or not prefix or not mark:
+    prefix, mark, label = tag.partition("-")
+    is_type = not prefix or not mark
+    named = mapping.name_of(tag, is_type=is_type)
+    renamed = mapping.name_of(label) if not is_type else None  # also records the type
+    if named != tag or is_type:
         return named
-    renamed = _named(label, mapping)
     return None if renamed is None else f"{prefix}-{renamed}"
 
 
@@ -183,7 +215,7 @@ def _text(value: object, row: int, source: Source) -> str:
     raise DataError(f"column text of {source}, row {row}: text is needed, got {str(value)[:60]!r}")
 
 
-def _spans(text: str, value: Any, mapping: Mapping[str, str | None], place: str) -> list[Span]:  # noqa: ANN401  (JSON)
+def _spans(text: str, value: Any, mapping: TypeNames, place: str) -> list[Span]:  # noqa: ANN401  (JSON)
     """Return the entities of one row, in order.
 
     Raises:
@@ -203,7 +235,7 @@ def _spans(text: str, value: Any, mapping: Mapping[str, str | None], place: str)
     return spans
 
 
-def _span(text: str, each: Any, mapping: Mapping[str, str | None], place: str) -> Span | None:  # noqa: ANN401  (JSON)
+def _span(text: str, each: Any, mapping: TypeNames, place: str) -> Span | None:  # noqa: ANN401  (JSON)
     given = [each.get(name) for name in ("start", "end", "label")] if isinstance(each, dict) else each
     kinds = (int, int, str)
     if not isinstance(given, list | tuple) or len(given) != 3 or not all(map(isinstance, given, kinds)):
@@ -214,7 +246,7 @@ def _span(text: str, each: Any, mapping: Mapping[str, str | None], place: str) -
             f"{place}: the entity from character {start} to {end} with the type {label!r} is empty or outside of the "
             f"text of {len(text)} characters. The end is the place after the last character"
         )
-    named = _named(label.strip(), mapping)
+    named = mapping.name_of(label.strip())
     return None if named is None else Span(start=start, end=end, label=named)
 
 

@@ -10,10 +10,11 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.converted import values_in_parts
-from orchestrator.objective.entities.entity_rows import read_entities, stored_spans
+from orchestrator.objective.entities.entity_rows import TypeNames, read_entities, stored_spans
 from orchestrator.objective.entities.entity_words import OUTSIDE, first_tokens, windows, word_spans, words_of
 from orchestrator.objective.entities.tags import tag_names, tags_of
 from orchestrator.objective.label_counts import errors_name_shift_set
+from orchestrator.objective.label_keys import absent_keys
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Example, Splits
 from orchestrator.objective.splits import Splitter, read_splits
@@ -46,7 +47,8 @@ class TokenClassification(TokenLabels):
         Raises:
             DataError: the data is invalid, or train has no entity.
         """
-        splits = read_splits(plan, partial(self._read, plan), Splitter(label="entities", stratify=False))
+        mapping = TypeNames(names=plan.labels)
+        splits = read_splits(plan, partial(self._read, plan, mapping), Splitter(label="entities", stratify=False))
         counts = {name: _counts(rows) for name, rows in splits.by_name().items()}
         found = sorted({name for by_type in counts.values() for name in by_type})
         if not counts["train"]:
@@ -59,19 +61,22 @@ class TokenClassification(TokenLabels):
                 f"{plan.source}: the data has entities of the types {', '.join(unknown)}; known types are "
                 f"{', '.join(types)}. Map or exclude them: data.labels: {{{unknown[0]}: TYPE or null}}"
             )
+        absent = absent_keys([*plan.labels], mapping.types | mapping.tags, shown=mapping.types)
         summary = replace(
             splits.summary,
             classes=tuple(stated),
             class_order="O, then types by name",
             label_counts={name: {kind: by_type[kind] for kind in types} for name, by_type in counts.items()},
-            warnings=(*splits.summary.warnings, *_unused(plan, types), *_warnings(splits, counts, types)),
+            warnings=(*splits.summary.warnings, *absent, *_warnings(splits, counts, types)),
         )
         return replace(splits, summary=summary)
 
-    def _read(self, plan: DataPlan, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
+    def _read(
+        self, plan: DataPlan, mapping: TypeNames, source: Source, columns: Mapping[str, str]
+    ) -> "datasets.Dataset":
         shift = next((name for name in plan.shift if plan.shift[name] is source), "")
         with errors_name_shift_set(shift):
-            return read_entities(source, columns, plan.labels)
+            return read_entities(source, columns, mapping)
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
         """Tokenise the texts; a long text has several windows, numbered by ``window``.
@@ -145,15 +150,6 @@ def tagged_words(rows: "datasets.Dataset") -> Iterator[tuple[list[str], list[str
 
 def _counts(rows: "datasets.Dataset") -> Counter[str]:
     return Counter(span.label for stored in values_in_parts(rows, "entities") for span in stored_spans(stored))
-
-
-def _unused(plan: DataPlan, types: Sequence[str]) -> list[str]:
-    """Return a warning on the types named in ``data.labels`` that are no classes: no row has them."""
-    known = {OUTSIDE, *types, *(f"{mark}-{name}" for mark in "BIESLU" for name in types)}
-    absent = sorted({name for name in plan.labels.values() if name is not None} - known)
-    if not absent:
-        return []
-    return [f"data.labels names {', '.join(absent)}, but the data has no such entities. Check its keys and names."]
 
 
 def _warnings(splits: Splits, counts: Mapping[str, Counter[str]], types: Sequence[str]) -> list[str]:

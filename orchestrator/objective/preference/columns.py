@@ -121,7 +121,7 @@ def _parts(rows: "datasets.Dataset", kept: Mapping[str, str], source: Source, fo
             **{name: pa.array([found[at][1][name] for at in places], kind) for name, kind in form.further.items()},
             **part.kept_at(places),
         }
-        yield Converted(table=pa.table(table), left_out=left_out)
+        yield Converted(table=pa.table(table), notes=left_out)
     _require_prompts(source, without)
 
 

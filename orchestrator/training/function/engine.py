@@ -63,13 +63,14 @@ class FunctionEngine:
             LoratoryError: the sweep has no such function, its file has changed, or it raises.
             ObjectiveError: its result lacks a metric of the sweep file, or its rows break a rule.
         """
-        if self.function.test is None or split != "test":
+        test = self.function.test
+        if test is None or split not in self.function.measured_splits:
             raise LoratoryError(f"a function's checkpoint cannot be measured on {split}: set function.test")
         folder = self.folder(task)
         (folder.scratch / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
         adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
         request = self.request(task, folder) | {
-            "name": self.function.test,
+            "name": test,
             "split": split,
             "checkpoint": str(adapter),
         }
@@ -81,8 +82,8 @@ class FunctionEngine:
             folder.clear_scratch()
         if message["kind"] != "result":
             raise self.error(message, folder)
-        self.require_metrics(message["metrics"], f"the result of {self.function.test}", "")
-        return _measurement(message, self.function.test)
+        self.require_metrics(message["metrics"], f"the result of {test}", "")
+        return _measurement(message, test)
 
     def close(self) -> None:
         """Start no further trials."""

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+from orchestrator.core.deepspeed import OFFLOAD, PARAMETERS, WEIGHTS, ZERO
 from orchestrator.core.plan import Attention, EngineName, EnginePlan, Precision
 from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
 
 _LARGE = 0.4
-"""Share of the device's memory from which on a base model leaves too little for activations."""
+"""Share of the device's memory from which on weights and training state leave too little for activations."""
+_GRADIENT, _STATES = 4, 8
+"""Bytes of the gradient and of AdamW's states of a trained number, in float32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,33 +25,54 @@ class Computing:
     checkpointing: str
 
 
-def computing(plan: EnginePlan, base_bytes: int | None = None) -> Computing:
-    """Return the choices for a plan on this machine.
-
-    Args:
-        plan: the sweep's plan.
-        base_bytes: bytes of the base model's weights; None: not known yet.
-    """
+def computing(plan: EnginePlan) -> Computing:
+    """Return the choices for a plan on this machine."""
     device = choose_device(plan.device)
     packed = plan.engine is EngineName.PACKED
     return Computing(
         precision=_precision(plan, device),
         attention=_attention(plan, device, packed=packed),
-        checkpointing="off: the packed engine has none" if packed else _checkpointing(plan, device, base_bytes),
+        checkpointing="off: the packed engine has none" if packed else _checkpointing(plan, device),
     )
 
 
-def recomputes(plan: EnginePlan, device: str, base_bytes: int) -> bool:
+def recomputes(
+    plan: EnginePlan, device: str, weight_bytes: int, num_trained: int, device_bytes: int | None = None
+) -> bool:
     """Return whether the backward computes the activations of each layer again instead of keeping them.
 
     Args:
         plan: the sweep's plan.
         device: ``cpu`` or ``cuda``.
-        base_bytes: bytes of the base model's weights in this process.
+        weight_bytes: bytes of the loaded model's weights, before they are divided among the workers.
+        num_trained: number of trained parameters.
+        device_bytes: memory of the device; None: of the current CUDA device.
     """
     if plan.checkpointing is not None:
         return plan.checkpointing
-    return device.startswith("cuda") and base_bytes > _LARGE * _device_bytes()
+    if not device.startswith("cuda"):
+        return False
+    memory = _device_bytes() if device_bytes is None else device_bytes
+    return state_bytes(plan, weight_bytes, num_trained) > _LARGE * memory
+
+
+def state_bytes(plan: EnginePlan, weight_bytes: int, num_trained: int) -> float:
+    """Return the bytes of weights, gradients and optimizer states on the device of one worker.
+
+    FSDP2 divides all of them. ZeRO divides the states, from stage 2 on the gradients, in stage 3 the weights, and may
+    keep states and weights in the CPU's memory. The arguments are those of ``recomputes``.
+    """
+    gradients, states = _GRADIENT * num_trained, _STATES * num_trained
+    if plan.deepspeed is None:
+        return (weight_bytes + gradients + states) / plan.workers
+    zero = plan.deepspeed[ZERO]
+
+    def own(size: int, stage: int, offload: str) -> float:
+        if zero.get(offload, {}).get("device") == "cpu":
+            return 0
+        return size / plan.workers if zero["stage"] >= stage else size
+
+    return own(weight_bytes, WEIGHTS, PARAMETERS) + own(gradients, 2, "") + own(states, 1, OFFLOAD)
 
 
 def _device_bytes() -> int:
@@ -76,12 +100,11 @@ def _attention(plan: EnginePlan, device: str, *, packed: bool) -> str:
     return "the model's default, mostly sdpa: torch chooses the fastest fused kernel"
 
 
-def _checkpointing(plan: EnginePlan, device: str, base_bytes: int | None) -> str:
+def _checkpointing(plan: EnginePlan, device: str) -> str:
     if plan.checkpointing is not None:
         return f"{'on' if plan.checkpointing else 'off'}: set by training.gradient_checkpointing"
     if not device.startswith("cuda"):
         return "off: a CPU has memory for activations, and recomputing them takes a third more time"
-    rule = f"the base model takes more than {100 * _LARGE:.0f} % of the GPU's memory"
-    if base_bytes is None:
-        return f"on if {rule}"
-    return f"on: {rule}" if recomputes(plan, device, base_bytes) else f"off: not so that {rule}"
+    divided = plan.workers > 1 or plan.deepspeed is not None
+    held = "a worker's part of weights and training state" if divided else "weights and training state"
+    return f"on if {held} take{'s' if divided else ''} more than {100 * _LARGE:.0f} % of the GPU's memory"

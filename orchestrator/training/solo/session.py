@@ -120,7 +120,8 @@ class Session:
         start = self._start_rows(base.model.device.type)
         adapted = adapt(base, self._task.settings, context.objective.head, start, updates=updates)
         use_fast_dropout(adapted.model)
-        if recomputes(plan, context.device, held_bytes(base.model)):
+        trained = sum(parameter.numel() for parameter in adapted.model.parameters() if parameter.requires_grad)
+        if recomputes(plan, context.device, held_bytes(adapted.model), trained):
             recompute_activations(adapted.model, str(plan.model))
         return adapted
 

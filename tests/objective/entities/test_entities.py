@@ -153,11 +153,17 @@ def test_entity_inside_a_word_gets_the_whole_word(tmp_path: Path) -> None:
     assert any("4 of 4 entities begin or end inside a word" in line for line in splits.summary.warnings)
 
 
-def test_types_without_entities_are_named(tmp_path: Path) -> None:
-    mapping = {"PER": "PERSON", "0": "O", "1": "B-PERSON", "LOCATION": "PLACE"}
+def test_absent_types_of_mapping_are_named(tmp_path: Path) -> None:
     rows = [{"text": f"row{place} Anna", "entities": [[5, 9, "PER"]]} for place in range(4)]
+    mapping = {"PER": "PERSON", "LOCATION": "PLACE", "PERS": None}
     [warning] = splits_of(tmp_path / "rows.jsonl", rows, labels=mapping).summary.warnings
-    assert warning == "data.labels names PLACE, but the data has no such entities. Check its keys and names."
+    assert warning == (
+        "data.labels: no row has the value LOCATION or PERS (did you mean PER?). "
+        "The data has PER. Correct or remove the key."
+    )
+    tagged = [{"tokens": [f"row{place}", "Anna"], "tags": ["O", "B-PER"]} for place in range(4)]
+    mapping = {"O": "O", "PER": "PERSON", "B-PER": "B-PERSON"}
+    assert not splits_of(tmp_path / "tags.jsonl", tagged, labels=mapping).summary.warnings
 
 
 @given(st.integers(0, 300), st.integers(2, 40))

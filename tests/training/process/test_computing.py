@@ -1,12 +1,13 @@
 """The choices of number format, attention and gradient checkpointing are stated with reasons."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import Attention, EngineName, EnginePlan, Precision
-from orchestrator.training.process.computing import computing, recomputes
+from orchestrator.training.process.computing import computing, recomputes, state_bytes
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")
 PLAN = EnginePlan(
@@ -25,7 +26,7 @@ def test_choices_follow_the_hardware_and_the_engine() -> None:
     assert solo.precision.startswith(("bfloat16: this CPU has ins", "float32: this CPU has no ins"))
     assert solo.attention.startswith("eager, if it gives the results of the model's default")
     assert solo.checkpointing.startswith("off: a CPU has memory")
-    assert not recomputes(PLAN, "cpu", 2**40)
+    assert not recomputes(PLAN, "cpu", 2**40, 0)
     assert packed.attention.startswith("the packed engine's own")
     assert packed.checkpointing.startswith("off: the packed engine")
 
@@ -37,4 +38,30 @@ def test_choices_of_the_user_come_first(chosen: bool) -> None:
     assert found.precision == "float32: set by training.precision"
     assert found.attention == "sdpa: set by training.attention"
     assert found.checkpointing.endswith("set by training.gradient_checkpointing")
-    assert recomputes(plan, "cpu", 0) is recomputes(plan, "cuda", 2**40) is chosen
+    assert recomputes(plan, "cpu", 0, 0) is recomputes(plan, "cuda", 2**40, 0) is chosen
+
+
+def zero(stage: int, **offloaded: dict[str, str]) -> dict[str, Any]:
+    return {"zero_optimization": {"stage": stage, **offloaded}}
+
+
+CPU = {"device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 1000 + 400 + 800),
+        ({"workers": 4}, 550),
+        ({"workers": 4, "deepspeed": zero(1)}, 1000 + 400 + 200),
+        ({"workers": 4, "deepspeed": zero(2)}, 1000 + 100 + 200),
+        ({"workers": 4, "deepspeed": zero(3)}, 550),
+        ({"deepspeed": zero(2, offload_optimizer=CPU)}, 1000 + 400),
+        ({"deepspeed": zero(3, offload_param=CPU)}, 400 + 800),
+    ],
+)
+def test_activations_are_recomputed_by_memory_of_worker(changes: dict[str, Any], expected: int) -> None:
+    plan = replace(PLAN, device="cuda", **changes)
+    assert state_bytes(plan, 1000, 100) == expected
+    assert recomputes(plan, "cuda", 1000, 100, int(expected / 0.4) - 1)
+    assert not recomputes(plan, "cuda", 1000, 100, int(expected / 0.4) + 1)

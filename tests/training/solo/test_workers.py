@@ -52,16 +52,17 @@ class Recorder:
         pass
 
 
-def work(rank: int, plan: EnginePlan, task: TrialTask, store: str) -> None:
-    """Train in one of the workers, ended at the first report, then resumed from disk with a new model."""
+def work(rank: int, plan: EnginePlan, task: TrialTask, store: str, resumes: bool = True) -> None:
+    """Train in one of the workers, ended at the first report; possibly resume from disk with a new model."""
     torch.set_num_threads(1)
     os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=plan.workers)
     with pytest.raises(KilledError):
         train_share(plan, task, Recorder(1))
-    resumed = Recorder(None)
-    train_share(plan, task, resumed)
-    assert [report.nominal_samples for report in resumed.reports] == [*POINTS[1:]], "it did not resume"
+    if resumes:
+        resumed = Recorder(None)
+        train_share(plan, task, resumed)
+        assert [report.nominal_samples for report in resumed.reports] == [*POINTS[1:]], "it did not resume"
     dist.destroy_process_group()
 
 
@@ -130,6 +131,13 @@ def test_two_workers_train_as_one(config: Config | None, plan: EnginePlan, alone
     divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2, deepspeed=config)
     spawn(work, (divided, TASK, str(tmp_path / "store")), nprocs=2)
     compare(divided, TASK, plan, alone)
+
+
+@pytest.mark.extended
+def test_fsdp_resumes_with_another_number_of_workers(plan: EnginePlan, alone: list[Report], tmp_path: Path) -> None:
+    divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2)
+    spawn(work, (divided, TASK, str(tmp_path / "store"), False), nprocs=2)
+    compare(replace(divided, workers=1), TASK, plan, alone)
 
 
 @pytest.mark.extended
