@@ -33,7 +33,7 @@ class Setup:
         device: ``cpu`` or ``cuda``.
         at_once: trials sharing the device.
         reports: measurements of the validation rows in a trial.
-        tuned: bfloat16 on hardware with fast bfloat16, batches of like lengths, and the fastest attention.
+        tuned: bfloat16 on hardware with fast bfloat16, batches of similar lengths, and the fastest attention.
         asha: Tune stops trials early.
     """
 

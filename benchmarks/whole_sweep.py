@@ -8,7 +8,7 @@ Variants, each in processes of its own, start-up included, one after another, RO
 
     plain       Ray Tune, a process for each trial, AT_ONCE (2) at once on shared cores and, on CUDA, a shared GPU:
                 float32, random batches, fused attention
-    tuned       the same in bfloat16 on hardware with fast bfloat16, with batches of like lengths and the fastest
+    tuned       the same in bfloat16 on hardware with fast bfloat16, with batches of similar lengths and the fastest
                 attention: eager on a CPU, fused on CUDA
     plain-asha  the first with Tune's ASHA, four reports a trial
     search      `Trainer.hyperparameter_search` with Optuna in its usual form: one after another, on all cores

@@ -53,7 +53,7 @@ class SweepResult:
     """The state of a sweep after a run.
 
     Attributes:
-        sweep, records, requests: the sweep, its trials and the requests of persons, as the ledger holds them.
+        sweep, records, requests: the sweep, its trials and the requests of users, as the ledger holds them.
         finished: whether the budget is spent; False: the sweep is suspended, and the same command resumes it.
         reason: why the run ended, in words.
         location: the tracking store and the model registry.
@@ -166,7 +166,7 @@ def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepOb
 
 
 def _wait(running: RunningSweep, coordinator: Coordinator) -> None:
-    """Wait until a person resumes the paused sweep, or ``stop`` is set. The engine is closed, and the clock stands."""
+    """Wait until a user resumes the paused sweep, or ``stop`` is set. The engine is closed, the clock stopped."""
     name = running.record.name
     running.say(f"{running.record.reference} is paused and holds no engine; resume it with: {program()} resume {name}")
     with running.hold.idle():

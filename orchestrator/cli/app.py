@@ -33,7 +33,7 @@ from orchestrator.cli.commands import (
 from orchestrator.cli.failures import guarded
 
 if TYPE_CHECKING:
-    from typer._click import Context, Parameter  # typer has no public name for them
+    from typer._click import Context, HelpFormatter, Parameter  # typer has no public name for them
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {
@@ -58,11 +58,17 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 
 
 class _Command(TyperCommand):
-    """A command whose help shows no value type for flags."""
+    """A command whose help shows no value type for flags, and fills the lines of the terminal."""
 
     @override
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         return _with_bare_flags(super().get_params(ctx))
+
+    @override
+    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        paragraphs = (self.help or "").split("\n\n")
+        self.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        super().format_help(ctx, formatter)
 
 
 class _Group(TyperGroup):

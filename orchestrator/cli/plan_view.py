@@ -51,7 +51,7 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         *(("solo engine", reason) for reason in plan.alone),
         ("parallel trials", _parallel_trials(plan)),
         ("budget", ", ".join(bounds) + (", whichever is reached first" if len(bounds) > 1 else "")),
-        *([("ends early", "when no further trial is expected to pay")] if budget.until else []),
+        *([("ends early", "when no further trial is expected to help")] if budget.until else []),
         *([("answers", plan.answers)] if plan.answers else []),
         *([("for early stopping", plan.early)] if plan.early else []),
         *([("tokens", plan.tokens)] if plan.tokens else []),

@@ -135,7 +135,7 @@ class Progress:
         return self.before_s + (self._paused_at or self.clock()) - self._begun
 
     def answered(self, request: ControlRequest) -> None:
-        """Follow a person's request: a larger budget, a pause or its end."""
+        """Follow a user's request: a larger budget, a pause or its end."""
         if request.answer is not Answer.DONE:
             return
         self.budget = extended(self.budget, [request])

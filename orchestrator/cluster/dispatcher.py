@@ -255,7 +255,7 @@ class Dispatcher:
         return Move.YIELD
 
     def _take_requests(self) -> None:
-        """Let the coordinator answer new requests of persons: a waiting trial may be stopped."""
+        """Let the coordinator answer new requests of users: a waiting trial may be stopped."""
         self._carry_out(self._coordinator.take_requests())
 
     def _decide_again(self) -> None:

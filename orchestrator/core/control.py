@@ -1,4 +1,4 @@
-"""Requests of a person to a sweep: stop or clone a trial, pause, resume or extend the sweep.
+"""Requests of a user to a sweep: stop or clone a trial, pause, resume or extend the sweep.
 
 A request is stored first. The driver answers each request once, in their order, and stores the answer before it acts.
 The functions here read answered requests only, so they give the same results after any kill.
@@ -12,11 +12,11 @@ from orchestrator.core.policy import Budget
 from orchestrator.core.space import ParamValue, format_value
 
 BY_REQUEST = "stopped by "
-"""Prefix of the reason of a trial stopped by a person."""
+"""Prefix of the reason of a trial stopped by a user."""
 
 
 class ControlKind(enum.StrEnum):
-    """What a person asks for."""
+    """What a user asks for."""
 
     STOP = "stop"
     CLONE = "clone"
@@ -145,7 +145,7 @@ def paused_by(requests: Iterable[ControlRequest]) -> ControlRequest | None:
 
 
 def stop_reasons(requests: Iterable[ControlRequest]) -> dict[int, str]:
-    """Return the reason of the end of each trial that a person stopped, by its number."""
+    """Return the reason of the end of each trial that a user stopped, by its number."""
     stops = done(requests, ControlKind.STOP)
     return {stop.trial: f"{BY_REQUEST}{stop.author}" for stop in stops if stop.trial is not None}
 

@@ -33,7 +33,7 @@ class Gates:
         size_bytes: largest size of the adapter's weights.
         latency_ms: longest time for one row in milliseconds, measured on this machine.
         metrics: range of further stored metrics by name, for example ``test/loss``.
-        written: the bounds set by a person. A candidate that breaks one of them is refused; the defaults of
+        written: the bounds set by a user. A candidate that breaks one of them is refused; the defaults of
             ``gap`` and ``baseline_gain`` only warn.
         strict: whether every failed gate refuses the candidate.
     """
@@ -56,5 +56,5 @@ class Gates:
     strict: bool = False
 
     def binds(self, bound: str) -> bool:
-        """Return whether a person set this bound."""
+        """Return whether a user set this bound."""
         return bound in self.written

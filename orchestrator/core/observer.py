@@ -26,5 +26,5 @@ class SweepObserver(Protocol):
         """A trial has ended; ``trial`` includes its final metrics."""
 
     def answered(self, request: ControlRequest) -> None:
-        """A person's request was answered; its effect follows. Observers may leave this event out."""
+        """A user's request was answered; its effect follows. Observers may leave this event out."""
         del request  # a body, so that the method is not abstract

@@ -68,7 +68,7 @@ class Hold:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Leave out the time of the block: the driver waits for a person."""
+        """Leave out the time of the block: the driver waits for a user."""
         self._idle = since, earlier_s = time.monotonic(), self._idle[1]
         try:
             yield

@@ -35,7 +35,7 @@ class TrialLog(Protocol):
 
 
 class RequestLog(Protocol):
-    """The requests of persons as the coordinator needs them; see ``RequestStore``."""
+    """The requests of users as the coordinator needs them; see ``RequestStore``."""
 
     def all(self, sweep_id: int, /) -> tuple[ControlRequest, ...]:
         """Return all requests of a sweep in their order."""
@@ -55,7 +55,7 @@ class SweepLedger(Protocol):
 
     Attributes:
         trials: the trials.
-        requests: the requests of persons.
+        requests: the requests of users.
         study_database: the database of the Optuna study; None: the study is in memory too.
     """
 

@@ -1,4 +1,4 @@
-"""The requests of persons to sweeps. Any process adds them; only the sweep's driver answers them."""
+"""The requests of users to sweeps. Any process adds them; only the sweep's driver answers them."""
 
 from dataclasses import asdict
 from typing import Any

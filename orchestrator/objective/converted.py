@@ -107,7 +107,7 @@ def values_in_parts(rows: "datasets.Dataset", name: str) -> Iterator[Any]:
 
 
 def _key(rows: "datasets.Dataset", about: Sequence[object]) -> str:
-    """Return the name of an entry. The digest of mapped rows is one of their files: names, times and changes."""
+    """Return the key of an entry. The digest of mapped rows is one of their files: names, times and changes."""
     from datasets.fingerprint import generate_fingerprint
 
     content = json.dumps([generate_fingerprint(rows), about, own_code()])

@@ -20,8 +20,8 @@ def texts_of(columns: Mapping[str, str]) -> tuple[str, ...]:
 class RowTexts(Sequence[str]):
     """What identifies each row: its text, and its second text on a new line if the rows have pairs.
 
-    Splits, near copies and leaks compare rows by it. Missing texts are empty. The texts are read in parts, so memory
-    does not grow with the number of rows.
+    Splits, near-duplicates and leaks compare rows by it. Missing texts are empty. The texts are read in parts, so
+    memory does not grow with the number of rows.
     """
 
     def __init__(self, rows: "datasets.Dataset", text: str = "text") -> None:

@@ -17,7 +17,7 @@ from orchestrator.tracking.location import holds_runs
 def finished_sweep(ledger: Ledger, request: SweepRequest) -> SweepRecord | None:
     """Return the newest sweep of the name if it finished the same request, and its report and its runs exist.
 
-    A sweep with an unanswered request of a person is not finished: its next driver answers.
+    A sweep with an unanswered request of a user is not finished: its next driver answers.
     """
     newest = ledger.sweeps.newest(request.spec.name)
     if newest is None or newest.status is not SweepStatus.FINISHED:

@@ -1,4 +1,4 @@
-"""The data of a sweep for a person: rows, lengths in tokens, near copies, examples. Nothing is trained or stored."""
+"""The data of a sweep for a user: rows, lengths in tokens, near-duplicates, examples. Nothing is trained or stored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,7 +64,7 @@ class DataView:
         rows: number of rows by split.
         data_summary: rows by class, rows left out by reason, truncated rows, warnings.
         lengths: lengths in tokens by split; empty if the model is not on this machine.
-        near_copies: all rows with a near copy in another split.
+        near_copies: all rows with a near-duplicate in another split.
         examples: the first training rows; long texts are shortened.
     """
 

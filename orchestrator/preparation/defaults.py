@@ -41,7 +41,7 @@ def stored_fingerprint(ledger: Ledger | None, name: str, *, of_function: bool) -
 
 
 def with_extensions(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
-    """Return the spec with the budget as extended by persons for the stored sweep of its name."""
+    """Return the spec with the budget as extended by users for the stored sweep of its name."""
     stored = None if ledger is None else newest_with_trials(ledger, spec.name)
     if ledger is None or stored is None:
         return spec

@@ -20,7 +20,7 @@ _LONGEST_LABEL = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DraftFacts:
-    """The answers of a person, and the properties of data, model and machine.
+    """The answers of a user, and the properties of data, model and machine.
 
     Attributes:
         name: the sweep's name.
@@ -91,7 +91,7 @@ search:
 
 budget:                             # the first limit reached ends the sweep
   trials: {trials}
-  until: no_expected_gain           # ends earlier when a further trial is not expected to pay
+  until: no_expected_gain           # ends earlier when a further trial is not expected to help
   wall_time: {wall_time}
 {gpus}
 seed: 0

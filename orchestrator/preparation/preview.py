@@ -29,7 +29,7 @@ from orchestrator.training.process.computing import Computing, computing
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepPlan:
-    """The plan of a sweep, in words and numbers for a person.
+    """The plan of a sweep, in words and numbers for a user.
 
     Attributes:
         name: the sweep's name.

@@ -46,7 +46,7 @@ def _shipped(spec: SweepSpec, target: Target, weights: int) -> tuple[SweepSpec, 
     points = {method: point for method, point in found.items() if point is not None}
     if not points:
         return spec, "none added: only learning_rate, rank, batch_size and alpha of lora have measured values"
-    origin = f"from measurements of lora on models of like size; this one has {_size(weights)} weights"
+    origin = f"from measurements of lora on models of similar size; this one has {_size(weights)} weights"
     origin += "; full at a tenth of lora's rate" if FULL in points else ""
     return _with(spec, [*points.values()], f"shipped: {_listed([*points.values()])} ({origin})")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def read_rows(
     spec: SweepSpec, objective: Objective, say: Callable[[str], None] = lambda _line: None
 ) -> tuple[Objective, Splits, CheckedModel, NearCopies]:
-    """Return the objective with its classes, the rows with a complete summary, the checked base model, the near copies.
+    """Return the objective with its classes, the rows with a complete summary, the checked model, the near-duplicates.
 
     Args:
         spec: the checked sweep file.
@@ -125,7 +125,7 @@ def with_language_warning(splits: Splits, model: Source) -> Splits:
 
 
 def with_near_copies(splits: Splits) -> tuple[Splits, NearCopies]:
-    """Return the splits with a warning of near copies in their summary, and the near copies.
+    """Return the splits with a warning of near-duplicates in their summary, and the near-duplicates.
 
     Rows without a column ``text`` are not compared.
     """

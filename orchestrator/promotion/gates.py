@@ -185,13 +185,13 @@ def _gap(gap: float | None, most: float, *, refuses: bool) -> GateResult:
 
 
 def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None, problem: Problem) -> GateResult:
-    """Return whether the adapter knows its training rows by heart and has hardly learned the task.
+    """Return whether the adapter has memorised its training rows and has hardly learned the task.
 
     A training loss near 0 and a large overfit gap are no fault: the best adapters on few rows have both, because they
-    are too sure. A memoriser also loses most of its accuracy above chance on other rows. The bounds are in nats per
-    label or token: the losses of several labels and of numbers have other scales and no accuracy.
+    are overconfident. A memoriser also loses most of its accuracy above chance on other rows. The bounds are in nats
+    per label or token: the losses of several labels and of numbers have other scales and no accuracy.
     """
-    rule = f"not both a training loss of at most {MEMORISED_LOSS:g} and an overfit gap of at least {gap:g}"
+    rule = f"training loss above {MEMORISED_LOSS:g}, or overfit gap below {gap:g}"
     if problem is not Problem.SINGLE_LABEL:
         return _unmeasured("memoriser", rule, f"its bounds do not fit the loss of {problem.replace('_', ' ')}")
     train, measured = metrics.get("train_loss_at_best"), metrics.get("overfit_gap_at_best")
@@ -204,7 +204,7 @@ def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None, p
     if chance is not None and len(known) == 2 and known[0] > chance:
         share = (known[1] - chance) / (known[0] - chance)
         caught = caught and share < KEPT_SHARE
-        rule += f", unless validation keeps {KEPT_SHARE:.0%} of the training accuracy above chance"
+        rule += f", or validation accuracy above chance at least {KEPT_SHARE:.0%} of that on training rows"
         detail += f", accuracy {known[0]:.4f} on training rows and {known[1]:.4f} on validation (chance {chance:.4f})"
     detail = f"a memoriser: {detail}" if caught else detail
     return GateResult(gate="memoriser", passed=not caught, detail=detail, refuses=caught, rule=rule, value=measured)

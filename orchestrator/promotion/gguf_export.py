@@ -71,8 +71,8 @@ def export_gguf(
     if base.model_type not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise UserError(
-            f"--gguf: the layout of {base.model_type} in GGUF is not known here (known: {known}); export with --merge "
-            "and convert that folder with llama.cpp's convert_hf_to_gguf.py"
+            f"--gguf: Loratory does not know the GGUF layout of {base.model_type} (known: {known}); export with "
+            "--merge and convert that folder with llama.cpp's convert_hf_to_gguf.py"
         )
     export_folder(adapter, card, target, plain_scaling=plain_scaling, gates=gates)
     try:

@@ -97,15 +97,15 @@ def require_known(config: "PretrainedConfig") -> str:
     """Return llama.cpp's name of a model's architecture.
 
     Raises:
-        UserError: the architecture or a part of it is not known here.
+        UserError: the architecture or a part of it is not supported.
     """
     reason = None
     if config.model_type not in ARCHITECTURES:
-        reason = f"the layout of {config.model_type} in GGUF is not known here (known: {', '.join(ARCHITECTURES)})"
+        reason = f"Loratory does not know the GGUF layout of {config.model_type} (known: {', '.join(ARCHITECTURES)})"
     elif config.hidden_act != "silu":
         reason = f"llama.cpp computes the activation silu for {config.model_type}, this model has {config.hidden_act}"
     elif (kind := _rope(config)["rope_type"]) != "default" and not (kind == "llama3" and config.model_type == "llama"):
-        reason = f"the scaling {kind} of rotary embeddings is not known here"
+        reason = f"Loratory does not know the scaling {kind} of rotary embeddings"
     if reason is not None:
         raise UserError(
             f"--merge --gguf: {reason}; export with --merge alone and convert that folder with llama.cpp's "

@@ -126,7 +126,7 @@ def _added_around(tokenizer: "PreTrainedTokenizerBase") -> dict[str, bool]:
         "eos": bool(whole) and whole[-1] == tokenizer.eos_token_id and whole[-1] not in alone,
     }
     if len(whole) - len(alone) != sum(found.values()):
-        raise _refused("it puts other tokens around a text than its first and its last one")
+        raise _refused("it adds other tokens to a text than one at the start and one at the end")
     return found
 
 

@@ -16,13 +16,13 @@ from orchestrator.report.training_length import TrainingLength
 FEWEST_TRIALS = 8
 """Fewest trials of the search for advice on more trials."""
 _LATE = 0.25
-"""A winner among this last fraction of the trials shows that further trials may pay."""
+"""A winner among this last fraction of the trials shows that further trials may help."""
 _LARGE_GAP = 0.25
-"""Overfit gap, as a fraction of the validation loss, from which more training rows may pay."""
+"""Overfit gap, as a fraction of the validation loss, from which more training rows may help."""
 _SMALL_GAP = 0.05
 """Overfit gap, as a fraction of the validation loss, below which the winner fits all rows equally well."""
 _MANY_EXITS = 0.25
-"""Fraction of the complete trials ended by the overfitting exit, from which more training rows may pay."""
+"""Fraction of the complete trials ended by the overfitting exit, from which more training rows may help."""
 
 
 def advice(summary: Summary, length: TrainingLength, touched: Sequence[TouchedBound]) -> tuple[Finding, ...]:
@@ -38,7 +38,7 @@ def advice(summary: Summary, length: TrainingLength, touched: Sequence[TouchedBo
     """
     best = summary.leaderboard.best
     if best is None:
-        return (unknown(Rule.MORE_TRIALS, "no trial has a score, so no advice has a number to rest on."),)
+        return (unknown(Rule.MORE_TRIALS, "no trial has a score, so no rule applies."),)
     found = [_more_trials(summary), _more_rows(summary, best)]
     if length.is_short:
         found.append(_longer_training(length))
@@ -56,11 +56,11 @@ def _more_trials(summary: Summary) -> Finding:
     later, trials = sum(row.number > winner.number for row in rows), len(rows)
     numbers = {"trials": trials, "winner": winner.number, "later": later}
     if trials < FEWEST_TRIALS:
-        missing = f"{trials} trials are too few to tell whether more would pay ({FEWEST_TRIALS} needed)."
+        missing = f"{trials} trials are too few to tell whether more would help ({FEWEST_TRIALS} needed)."
         return unknown(Rule.MORE_TRIALS, missing, **numbers)
     if later < _LATE * trials:
         after = f"only {later} of {trials} trials came after trial {winner.number}, the best of the search"
-        sentence = f"More trials may pay: {after}."
+        sentence = f"More trials may help: {after}."
     else:
         after = f"none of the {later} trials after trial {winner.number} was better"
         sentence = f"More trials: no sign of a gain; {after}."
@@ -86,7 +86,7 @@ def _more_rows(summary: Summary, best: Row) -> Finding:
     gap = f"the winner's overfit gap {words.signed(best.gap)} is {words.percent(share)} of its validation loss"
     ended = f"{exits} of {len(complete)} complete trials were ended by overfitting"
     if share >= _LARGE_GAP or (complete and exits >= _MANY_EXITS * len(complete)):
-        sentence = f"More training rows may pay: {gap}, and {ended}."
+        sentence = f"More training rows may help: {gap}, and {ended}."
     else:
         sentence = f"More training rows: no sign of a gain; {gap}, and {ended}."
     return Finding(rule=Rule.MORE_ROWS, sentence=sentence, numbers=numbers)
@@ -95,7 +95,7 @@ def _more_rows(summary: Summary, best: Row) -> Finding:
 def _longer_training(length: TrainingLength) -> Finding:
     falling, trials, steps = len(length.falling), len(length.trials), length.steps
     sentence = (
-        f"Longer training may pay: {falling} of the best {trials} complete trials still improved at their end, after "
+        f"Longer training may help: {falling} of the best {trials} complete trials still improved at their end, after "
         f"{steps:,} optimizer steps. Raise training.epochs, or remove it: the epochs then follow from the data."
     )
     numbers = {"falling": float(falling), "trials": float(trials), "steps": float(steps)}
@@ -109,7 +109,7 @@ def _larger_model(best: Row) -> Finding | None:
     train = best.val_loss - best.gap
     rank = " or a higher rank" if best.params.get("method", LORA) in takers("rank") else ""
     sentence = (
-        f"A larger base model{rank} may pay: the winner fits training rows (loss {words.number(train, 3)}) "
+        f"A larger base model{rank} may help: the winner fits training rows (loss {words.number(train, 3)}) "
         f"no better than validation rows ({words.number(best.val_loss, 3)}), and it no longer improved."
     )
     numbers = {"train_loss": train, "val_loss": best.val_loss}
@@ -120,7 +120,7 @@ def _wider_ranges(touched: Sequence[TouchedBound]) -> Finding:
     bounds = [
         f"{bound.name} {'above' if bound.side == 'upper' else 'below'} {words.param(bound.bound)}" for bound in touched
     ]
-    sentence = f"Wider ranges may pay: {', '.join(bounds)}."
+    sentence = f"Wider ranges may help: {', '.join(bounds)}."
     return Finding(rule=Rule.WIDER_RANGES, sentence=sentence, numbers={"bounds": len(touched)})
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.statistics.ties import Ties
 
 NO_CORRECTION = (
-    "Validation chose the trials and test rows are read once, so the intervals need no correction for the choice"
+    "The trials were chosen by validation rows and the test rows are read once, so intervals need no correction"
 )
 
 

@@ -16,7 +16,7 @@ from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAda
 from orchestrator.spec.trial_length import MIN_STEPS
 
 STILL_FALLING = 0.02
-"""Fall of the validation loss between the last two reports, as a fraction, from which longer training may pay."""
+"""Fall of the validation loss between the last two reports, as a fraction, from which longer training may help."""
 _LARGER_SPLITS = "Compare them on more rows (data.validation, data.test) before you choose."
 
 

@@ -59,7 +59,7 @@ class Summary:
         states: number of the search's trials by state.
         tokens: training tokens of all trials, without padding.
         quality: slices and calibration of the kept adapters, and suspected label errors.
-        requests: the requests of persons, such as to stop a trial, with their answers.
+        requests: the requests of users, such as to stop a trial, with their answers.
         notes: one sentence for each part missing after a failure, such as ``no baseline: …``.
     """
 

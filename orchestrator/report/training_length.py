@@ -38,7 +38,7 @@ class TrainingLength:
 
     @property
     def is_short(self) -> bool:
-        """Whether longer training may pay: trials still improved, or had few steps and the best one no earlier peak."""
+        """Whether longer training may help: trials still improved, or had few steps and the best no earlier peak."""
         return bool(self.falling) or (bool(self.falls) and self.steps < MIN_STEPS and not self._best_peaked)
 
     @property

@@ -1,4 +1,4 @@
-"""Answers to the requests of persons: each request is read, answered once, and the answer is committed.
+"""Answers to the requests of users: each request is read, answered once, and the answer is committed.
 
 ``judge`` is a pure function of the ledger's content. The coordinator acts on an answer after its commit, and after a
 kill the next coordinator completes an action from the committed answer.
@@ -158,7 +158,7 @@ class Control:
 
     Attributes:
         paused: whether the sweep is paused.
-        stopped: the trials that a person stopped, by number, each with the reason.
+        stopped: the trials that a user stopped, by number, each with the reason.
         budget: the budget of the sweep file with all extensions.
     """
 

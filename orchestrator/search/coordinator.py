@@ -57,7 +57,7 @@ class Coordinator:
             observers: called after the commit of every event.
             clock: seconds since the epoch, for times in records.
             timer: monotonic seconds, for durations.
-            poll_s: fewest seconds between two looks for new requests of persons.
+            poll_s: fewest seconds between two looks for new requests of users.
         """
         self._ledger = ledger
         self._sweep = sweep
@@ -136,7 +136,7 @@ class Coordinator:
 
     @property
     def paused(self) -> bool:
-        """Whether a person paused the sweep: no trial starts or continues."""
+        """Whether a user paused the sweep: no trial starts or continues."""
         return self._control.paused
 
     def decision(self, number: int) -> Decision | None:
@@ -186,7 +186,7 @@ class Coordinator:
         return record.task
 
     def take_requests(self) -> tuple[Decision, ...]:
-        """Answer the new requests of persons, commit each answer, then act on it. Return decisions that follow."""
+        """Answer the new requests of users, commit each answer, then act on it. Return decisions that follow."""
         answered = False
         for request in self._control.answer_new(self._search_state, self._clock):
             answered = True

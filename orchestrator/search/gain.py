@@ -62,7 +62,7 @@ class ExpectedGain:
         if best.gain > 0.0 and best.gain >= SMALL * noise:  # both are 0 if all values are equal
             return None
         return (
-            f"no further trial is expected to pay: after {len(records)} trials, the best untried configuration is "
+            f"no further trial is expected to help: after {len(records)} trials, the best untried configuration is "
             f"expected to improve {self._plan.metric.name} by {best.gain:.2g}; values of one configuration vary by "
             f"{noise:.2g} (standard deviation). More training rows, another base model or a wider search.space "
             "may help more. To search further, remove budget.until"

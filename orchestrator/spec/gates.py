@@ -70,7 +70,7 @@ class GatesSection(Section):
     )
 
     def bounds(self) -> Gates:
-        """Return the bounds; the keys in the file count as set by a person."""
+        """Return the bounds; the keys in the file count as set by a user."""
         values = {name: getattr(self, name) for name in type(self).model_fields if name != "metrics"}
         metrics = {name: MetricBound(min=each.min, max=each.max) for name, each in self.metrics.items()}
         return Gates(**values, metrics=metrics, written=frozenset(self.model_fields_set))

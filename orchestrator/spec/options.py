@@ -38,11 +38,11 @@ def read_options(file: SweepFile, names: Sequence[str], problems: Problems) -> M
 def unknown_option(key: str) -> str:
     """Return the message for an unknown option: its owner if the product sets it, else the nearest known name."""
     if key in OWNED:
-        return f"is no option: {OWNED[key]}"
+        return f"is not an option: {OWNED[key]}"
     known = sorted(name.removeprefix(OPTIONS) for name in RULES if name.startswith(OPTIONS))
     settings = {field: setting for method in METHODS.values() for setting, field in method.fields.items()}
     if key in settings:
-        return f"is no option: write adapter.{settings[key]}"
+        return f"is not an option: write adapter.{settings[key]}"
     return f"unknown option{did_you_mean(key, known) or '; docs/howto/methods.md lists the options of each method'}"
 
 
@@ -51,7 +51,7 @@ def owned_option(name: str, methods: Sequence[str]) -> str | None:
     for method in methods:
         for setting, field in METHODS[method].fields.items():
             if name == f"{OPTIONS}{field}":
-                return f"is no option of {method}: write adapter.{setting}"
+                return f"is not an option of {method}: write adapter.{setting}"
     return None
 
 

@@ -200,7 +200,7 @@ def _limits(card: "AdapterCard") -> str:
     if gap is not None:
         lines.append(f"Overfit gap (validation loss less training loss): {gap:+.4f}.")
     if not any(name.startswith("test/") for name in card.metrics):
-        lines.append("It was not measured on test rows: the validation scores chose it, so they are too good.")
+        lines.append("It was not measured on test rows. Its validation scores are too good, because they chose it.")
     if not any(name.startswith("shift/") for name in card.metrics):
         lines.append("It was not measured on texts of another source: no shift set was given.")
     return "\n".join(f"- {line}" for line in lines)
@@ -223,7 +223,7 @@ def measured(card: "AdapterCard", names: Collection[str] | None = None) -> str:
         shown = "" if limits is None else f"{limits.low:.4f} to {limits.high:.4f}"
         lines.append(f"| {name} | {_number(value)} | {shown} |")
     sources = [f"- {name}: {limits.sources}" for name, limits in card.intervals.items()]
-    legend = "Validation chose the trial and its test rows were read once, so no interval is corrected for the choice."
+    legend = "The trial was chosen by validation rows; the test rows were read once, so intervals need no correction."
     return "\n".join([*lines, "", "Each interval holds:", "", *sources, "", legend])
 
 

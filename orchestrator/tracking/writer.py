@@ -162,12 +162,12 @@ def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metri
     except Exception as error:
         if not is_refusal(error):
             raise
-        return False  # a person may read the store and not write to it
+        return False  # a user may read the store and not write to it
     return True
 
 
 def _write_tags(client: "MlflowClient", experiment: "Experiment", tags: Mapping[str, str]) -> None:
-    """Write the tags with another value; a kind chosen by a person stays."""
+    """Write the tags with another value; a kind chosen by a user stays."""
     for name, value in tags.items():
         if experiment.tags.get(name) != value and not (name in KIND and name in experiment.tags):
             client.set_experiment_tag(experiment.experiment_id, name, value)

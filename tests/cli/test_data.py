@@ -13,7 +13,7 @@ LONG = "the film was long and good and long and good and long and good and long 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Return a sweep file whose rows hold a blank text, a copy, a long text and near copies."""
+    """Return a sweep file whose rows hold a blank text, a copy, a long text and near-duplicates."""
     file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
     copies = "".join(f"{LONG} {number},positive\n" for number in range(60))
     rows.write_text(f"{rows.read_text()} ,negative\nthe film was bad and number 0,negative\n{copies}")
@@ -37,7 +37,7 @@ def test_data_shows_rows_lengths_and_near_copies(invoke: Invoke, sweep: Path) ->
     assert document["examples"][0]["label"] in {"negative", "positive"}
     assert len(document["examples"]) == 2
     shown = invoke(*arguments).stdout
-    assert all(words in shown for words in ("blank text: 1", "length in tokens", "near copies", "training rows"))
+    assert all(words in shown for words in ("blank text: 1", "length in tokens", "near-duplicates", "training rows"))
 
 
 def test_data_reads_a_file_without_a_sweep(invoke: Invoke, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_out_of_memory_halves_trials_and_loses_none(engine: MixedEngine, caplog:
         reached, most = train(engine, range(6, 10))
     assert reached == [*range(6, 10)]
     assert most in {1, 2}
-    assert "out of memory with 4 trials: going on with 2" in caplog.text
+    assert "out of memory with 4 trials: continuing with 2" in caplog.text
 
 
 def test_engine_measures_its_capacity(engine: MixedEngine) -> None:

@@ -1,4 +1,4 @@
-"""Near copies of rows across splits: the pairs, their warning and their file."""
+"""Near-duplicates of rows across splits: the pairs, their warning and their file."""
 
 import csv
 import random

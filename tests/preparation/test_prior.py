@@ -18,7 +18,7 @@ WEIGHTS = 22_713_986
 RATE = "search.space.learning_rate={low: 1e-4, high: 3e-3, log: true}"
 OWN = "search.start=[{rank: 4}]"
 FROM_LEDGER = "search.prior=ledger"
-SHIPPED_TEXT = "shipped: rank 8 (from measurements of lora on models of like size; this one has 22.7M weights)"
+SHIPPED_TEXT = "shipped: rank 8 (from measurements of lora on models of similar size; this one has 22.7M weights)"
 
 
 @pytest.fixture

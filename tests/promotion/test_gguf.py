@@ -207,7 +207,7 @@ def test_unfit_adapters_are_refused(tmp_path: Path) -> None:
     for card, adapter, message in (
         (card_of(llama, "sequence_classification"), lora, "this one has the head sequence_classification"),
         (card_of(llama), dora, "this one is DoRA; export with --merge"),
-        (card_of(gpt2), trained(gpt2, tmp_path / "other"), "the layout of gpt2 in GGUF is not known here"),
+        (card_of(gpt2), trained(gpt2, tmp_path / "other"), "Loratory does not know the GGUF layout of gpt2"),
     ):
         with pytest.raises(UserError, match=f"--gguf: .*{message}"):
             export_gguf(adapter, card, tmp_path / "out")

@@ -151,12 +151,12 @@ def test_what_llama_cpp_cannot_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tokenizer cannot be carried exactly: it is WordPiece, not byte-level BPE"):
         write_model(llama, tmp_path / MODEL)
     assert not (tmp_path / MODEL).exists()
-    with pytest.raises(UserError, match="the layout of gpt2 in GGUF is not known here"):
+    with pytest.raises(UserError, match="Loratory does not know the GGUF layout of gpt2"):
         export_merged_gguf(tmp_path, card_of(tiny_gpt2(tmp_path / "gpt2")), tmp_path / "out")
     with pytest.raises(UserError, match="the head sequence_classification; export with --merge alone"):
         export_merged_gguf(tmp_path, card_of(llama, "sequence_classification"), tmp_path / "out")
     scaled = model(tmp_path / "scaled", "qwen2", "qwen2", rope_parameters={**LLAMA3, "rope_type": "yarn"})
-    with pytest.raises(UserError, match="the scaling yarn of rotary embeddings is not known here"):
+    with pytest.raises(UserError, match="Loratory does not know the scaling yarn of rotary embeddings"):
         write_model(scaled, tmp_path / MODEL)
 
 

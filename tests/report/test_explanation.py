@@ -248,7 +248,7 @@ def test_touched_bound_names_value_and_count() -> None:
     finding = found(summary, Rule.BOUNDS)
     assert finding.sentence == "learning_rate: 2 of the best 3 trials lie within 5 % of the upper bound 1e-3."
     assert finding.numbers == {"touching": 2, "best": 3, "bound": 1e-3}
-    assert found(summary, Rule.WIDER_RANGES).sentence == "Wider ranges may pay: learning_rate above 1e-3."
+    assert found(summary, Rule.WIDER_RANGES).sentence == "Wider ranges may help: learning_rate above 1e-3."
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_bounds_of_few_trials_are_unknown() -> None:
 @pytest.mark.parametrize(
     ("winner", "said"),
     [
-        (7, "More trials may pay: only 0 of 8 trials came after trial 7, the best of the search."),
+        (7, "More trials may help: only 0 of 8 trials came after trial 7, the best of the search."),
         (2, "More trials: no sign of a gain; none of the 5 trials after trial 2 was better."),
     ],
 )
@@ -305,12 +305,12 @@ def test_trials_ended_by_a_limit_do_not_ask_for_longer_training() -> None:
 
 def test_large_gap_asks_for_more_rows() -> None:
     large = found(summary_of([one(0, 0.8, gap=0.2)]), Rule.MORE_ROWS)
-    assert large.sentence.startswith("More training rows may pay: the winner's overfit gap +0.2000 is 40 % of its")
+    assert large.sentence.startswith("More training rows may help: the winner's overfit gap +0.2000 is 40 % of its")
     small = found(summary_of([one(0, 0.8, gap=0.05)]), Rule.MORE_ROWS)
     assert small.sentence.startswith("More training rows: no sign of a gain; ")
     ended = [one(0, 0.8), one(1, 0.7, reason=f"{OVERFITTING}val/loss rose")]
     exits = found(summary_of(ended), Rule.MORE_ROWS)
-    assert exits.sentence.startswith("More training rows may pay: ")
+    assert exits.sentence.startswith("More training rows may help: ")
     assert exits.numbers["overfitting"] == 1
     bare = trial(0, {}, (report(0, 100, 1e9, val__accuracy=0.8),))
     assert not found(summary_of([bare]), Rule.MORE_ROWS).known
@@ -319,9 +319,9 @@ def test_large_gap_asks_for_more_rows() -> None:
 def test_small_gap_asks_for_larger_model() -> None:
     finding = found(summary_of([one(0, 0.8, gap=0.01)]), Rule.LARGER_MODEL)
     assert "the winner fits training rows (loss 0.489) no better than validation rows (0.499)" in finding.sentence
-    assert finding.sentence.startswith("A larger base model or a higher rank may pay")
+    assert finding.sentence.startswith("A larger base model or a higher rank may help")
     full = found(summary_of([one(0, 0.8, gap=0.01, params={"method": "full"})]), Rule.LARGER_MODEL)
-    assert full.sentence.startswith("A larger base model may pay")
+    assert full.sentence.startswith("A larger base model may help")
     still_falling = summary_of([one(0, 0.8, gap=0.01, losses=(0.6, 0.5, 0.4))])
     assert Rule.LARGER_MODEL not in {each.rule for each in explain(still_falling)}
 

@@ -67,7 +67,7 @@ def test_terminal_shows_intervals_and_ties(summary: Summary) -> None:
     assert "winner     trial 7 · test accuracy 0.860 [0.839, 0.879] (baseline 0.774)" in text
     assert "include the noise of 1,500 test rows and of one seed (standard deviation between seeds " in text
     assert "between seeds assumed: 0.005)" in text
-    assert "need no correction for the choice" in text
+    assert "intervals need no correction" in text
     assert "cannot be told apart on 1,500 test rows" in text
     row = next(line for line in text.splitlines() if line.split()[:2] == ["1", "7"])
     assert "[0.839, 0.879]" in row

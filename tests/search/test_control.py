@@ -1,4 +1,4 @@
-"""Requests of persons: answers, effects on the search, and the same results after kills."""
+"""Requests of users: answers, effects on the search, and the same results after kills."""
 
 import time
 from dataclasses import replace
@@ -62,7 +62,7 @@ Event = tuple[int, int, ControlRequest]
 
 
 class People:
-    """Learning curves during which persons send requests, each once, whatever process runs the sweep."""
+    """Learning curves during which users send requests, each once, whatever process runs the sweep."""
 
     def __init__(self, folder: Path, events: list[Event], coordinator: Coordinator) -> None:
         self._ledger = open_ledger(folder)

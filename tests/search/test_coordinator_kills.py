@@ -93,7 +93,7 @@ def test_kills_do_not_move_the_end_without_gain(tmp_path: Path) -> None:
     assert killed_again_and_again(tmp_path / "killed", plan, 23, equal) > 2
     resumed = coordinator_of(tmp_path / "killed", plan)
     assert (essence(resumed), study_of(tmp_path / "killed")) == expected
-    assert "no further trial is expected to pay" in (resumed.exhausted_reason or "")
+    assert "no further trial is expected to help" in (resumed.exhausted_reason or "")
 
 
 @pytest.mark.parametrize("every", [11, 17])

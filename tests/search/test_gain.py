@@ -37,7 +37,7 @@ def test_search_without_differences_ends_early() -> None:
     assert FEWEST_TRIALS <= len(coordinator.records()) < 20
     reason = coordinator.exhausted_reason
     assert reason is not None
-    assert reason.startswith(f"no further trial is expected to pay: after {len(coordinator.records())} trials")
+    assert reason.startswith(f"no further trial is expected to help: after {len(coordinator.records())} trials")
     assert "val/accuracy" in reason
 
 

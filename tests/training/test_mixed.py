@@ -231,7 +231,7 @@ def test_solo_trial_out_of_memory_halves_the_pack(tmp_path: Path, caplog: pytest
     runs[1].solo = cast(SoloRun, OutOfMemoryOnce(solo))
     with caplog.at_level(logging.WARNING):
         assert sorted(trained(engine, *runs)) == [0, 1, 2]
-    assert "out of memory with 2 trials: going on with 1" in caplog.text
+    assert "out of memory with 2 trials: continuing with 1" in caplog.text
     for run in runs:
         run.close()
     engine.close()

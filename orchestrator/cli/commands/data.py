@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _SWEEP_FILES = {".yaml", ".yml"}
 _PAIRS = 3
-"""Near copies shown on the screen; ``--json`` has all of them."""
+"""Near-duplicates shown on the screen; ``--json`` has all of them."""
 
 
 def data(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A sweep file, or data as `data.source` names it.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Sweep file, or data as in the key data.source.")],
     override: Overrides = None,
     objective: Annotated[
         str | None,
@@ -31,7 +31,7 @@ def data(
     examples: Annotated[int, typer.Option(min=0, max=1000, metavar="N", help="Training rows to show.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Show the rows of a sweep: counts by split and class, lengths in tokens, rows left out, near copies, examples.
+    """Show the rows of a sweep: counts by split and class, lengths in tokens, rows left out, near-duplicates, examples.
 
     This runs the objective's code. Lengths are counted if the base model is on this machine. For a data file, name
     its columns with --set data.columns.text=COLUMN.
@@ -79,7 +79,7 @@ def _tables(view: "DataView") -> "list[Table]":
         head.add_row(Text("  lengths", style="dim"), f"not counted: the model {view.model} is not on this machine")
     tables = [head, *([lengths] if view.lengths else [])]
     if view.near_copies:
-        tables.append(_rows("near copies", [_pair(pair) for pair in view.near_copies[:_PAIRS]]))
+        tables.append(_rows("near-duplicates", [_pair(pair) for pair in view.near_copies[:_PAIRS]]))
     if view.examples:
         tables.append(_rows("training rows", [[(name, str(v)) for name, v in row.items()] for row in view.examples]))
     return tables

@@ -1,4 +1,4 @@
-"""``explain``: say in plain words what a sweep shows, and what to try next."""
+"""``explain``: sentences about the result of a sweep, and what to try next."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def explain(name: SweepName, as_json: Json = False) -> None:
-    """Say what a sweep shows: why it ended, what mattered, what is equally good, what to try next."""
+    """Explain a sweep: why it ended, which parameters mattered, which trials tie, and what to try next."""
     from dataclasses import asdict
 
     from rich.text import Text

@@ -42,7 +42,7 @@ def init(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a commented sweep file that fits the rows, the model and this machine. Asks for what no option gives."""
+    """Write a commented sweep file for your rows, model and machine. It asks for values that no option gives."""
     from orchestrator.objective.loading import objective_facts, objective_names
     from orchestrator.preparation.draft import sweep_text
 

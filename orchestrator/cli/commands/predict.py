@@ -46,7 +46,8 @@ def predict(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows and answers to this file.")
     ] = None,
     calibrated: Annotated[
-        bool, typer.Option("--calibrated", help="Probabilities with the temperature fitted on the validation rows.")
+        bool,
+        typer.Option("--calibrated", help="Probabilities calibrated on the validation rows."),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Texts per batch.")] = 32,
     max_new_tokens: Annotated[

@@ -51,8 +51,9 @@ def promote(
 ) -> None:
     """Register a trial's adapter as a version of a model and set an alias to it.
 
-    The gates must let it pass: it must be better than the version in use on the same test rows, not worse than the
-    sweep's best trial or the baseline, no memoriser, and free of leaks. A refusal ends with exit code 3.
+    The trial must pass the gates: better than the version in use on the same test rows, not worse than the sweep's
+    best trial and the baseline, no memorised training rows, no test rows among the training rows. If a gate refuses
+    the trial, the exit code is 3.
     """
     from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, admit
     from orchestrator.promotion.promote import promote as register

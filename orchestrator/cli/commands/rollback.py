@@ -13,7 +13,8 @@ def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Registered model.")],
     alias: Annotated[str, typer.Option(metavar="ALIAS", help="Alias to move.")] = "champion",
     to: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Version to set it to. Default: its previous version.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Version that gets the alias. Default: the previous one."),
     ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for `registry history`.")] = "",
     tracking_uri: TrackingUri = None,

@@ -39,7 +39,8 @@ MaxChars = Annotated[int, typer.Option(min=1, metavar="N", help="Most characters
 MaxBody = Annotated[int, typer.Option(min=1, metavar="BYTES", help="Most bytes in a request.")]
 MaxWaiting = Annotated[int, typer.Option(min=1, metavar="N", help="Most rows that wait for an answer.")]
 MaxNewTokens = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. A request's default is 64.")
+    int,
+    typer.Option(min=1, metavar="N", help="Most tokens of an answer, in a request or by the adapter's own limit."),
 ]
 Rate = Annotated[float, typer.Option(min=0.01, metavar="R", help="Most requests per second from one client address.")]
 Grace = Annotated[

@@ -15,7 +15,7 @@ def table(
     file: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="New file, or a table to replace.")],
     as_json: Json = False,
 ) -> None:
-    """Write configurations, reports, seeds, times and test rows of all trials as a trial table."""
+    """Write configurations, reports, seeds, times and test rows of all trials to a Parquet file."""
     from orchestrator.core.errors import UserError
     from orchestrator.replay.recorded import table_of
     from orchestrator.replay.table_file import write_table

@@ -1,6 +1,6 @@
 """Tags of words in the schemes IOB2 and IOBES, and the entities they mark.
 
-IOB2: an entity begins with ``B-TYPE`` and goes on with ``I-TYPE``; other words have ``O``. IOBES also marks the last
+IOB2: an entity begins with ``B-TYPE`` and continues with ``I-TYPE``; other words have ``O``. IOBES also marks the last
 word (``E-TYPE``) and an entity of one word (``S-TYPE``); BILOU's ``L-`` and ``U-`` mean the same.
 """
 

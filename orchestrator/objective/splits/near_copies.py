@@ -1,4 +1,4 @@
-"""Near copies: rows of different splits with almost the same words. The split rules exclude equal texts only."""
+"""Near-duplicates: rows of different splits with almost the same words. The split rules exclude equal texts only."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 FILE = "near_copies.csv"
 """Name of the file with the pairs, in the folder of a sweep."""
 SIMILARITY = 0.8
-"""Smallest Jaccard similarity of the word pairs of two near copies: one changed word in about 20."""
+"""Smallest Jaccard similarity of the word pairs of two near-duplicates: one changed word in about 20."""
 MAX_ROWS: Mapping[str, int] = {"test": 5_000, "validation": 5_000, "train": 50_000}
 """Most rows examined of each split, in the order of the index; all of them take about 3 s."""
 _MIN_WORDS = 5
@@ -48,7 +48,7 @@ class NearCopy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NearCopies:
-    """The near copies of a data set.
+    """The near-duplicates of a data set.
 
     Attributes:
         pairs: at most one for each row and other split.
@@ -62,7 +62,7 @@ class NearCopies:
 
     @property
     def warning(self) -> str | None:
-        """A warning with the number of rows and a remedy; None without near copies."""
+        """A warning with the number of rows and a remedy; None without near-duplicates."""
         if not self.pairs:
             return None
         counts = Counter((pair.split, pair.other_split) for pair in self.pairs)
@@ -72,14 +72,14 @@ class NearCopies:
             for split, n in self.examined.items()
         )
         return (
-            f"rows with a near copy in another split: {found} (similarity of word pairs ≥ {SIMILARITY:g}; examined "
-            f"rows: {parts}). Scores on them are too good. {FILE} in the sweep's folder lists them. Remove one row of "
-            "each pair, or name a column of their common origin: data.columns: {group: COLUMN}."
+            f"rows with a near-duplicate in another split: {found} (similarity of word pairs ≥ {SIMILARITY:g}; "
+            f"examined rows: {parts}). Scores on them are too good. {FILE} in the sweep's folder lists them. Remove "
+            "one row of each pair, or name a column of their common origin: data.columns: {group: COLUMN}."
         )
 
 
 def find_near_copies(texts: Mapping[str, Sequence[str]]) -> NearCopies:
-    """Return the near copies between test, validation and train.
+    """Return the near-duplicates between test, validation and train.
 
     Candidates come from MinHash with locality-sensitive hashing (Broder 1997, "On the resemblance and containment of
     documents"), so a few pairs near the limit are missed. The similarity of each pair is exact. The result is
@@ -97,7 +97,7 @@ def find_near_copies(texts: Mapping[str, Sequence[str]]) -> NearCopies:
     best: dict[tuple[str, int, str], NearCopy] = {}
     examined = {split: min(size, len(texts.get(split, ()))) for split, size in MAX_ROWS.items()}
     for split, size in examined.items():
-        # A near copy in train shares at least this part of its pairs with the other splits: few rows need a signature.
+        # A near-duplicate in train shares at least this part of its pairs with other splits: few rows need a signature.
         least = SIMILARITY if split == "train" else 0.0
         shingles = {
             row: own

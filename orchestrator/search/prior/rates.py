@@ -74,7 +74,7 @@ def expected_rate(known: Sequence[KnownRate], weights: int | None, rank: int) ->
 
 
 def expected_batch_size(known: Sequence[KnownRate], weights: int | None) -> float:
-    """Return the batch size to expect, from the known ones of models of like size; at least one must be known."""
+    """Return the batch size to expect, from the known ones of models of similar size; at least one must be known."""
     return _mean((rate.batch_size, _closeness(weights, rate)) for rate in known if rate.batch_size is not None)
 
 

@@ -19,7 +19,7 @@ Diverged: TypeAlias = Callable[[Mapping[str, float], Sequence[Report]], str | No
 Overfitting: TypeAlias = Callable[[Sequence[Report], int], str | None]
 Outside: TypeAlias = Callable[[Mapping[str, float], Sequence[Constraint]], str | None]
 NOBODY: Mapping[int, str] = {}
-"""No trial was stopped by a person."""
+"""No trial was stopped by a user."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Decider:
         Args:
             records: every trial of the sweep.
             more_trials: whether new trials may start; they could reach any rung.
-            stopped: the trials that a person stopped, by number, each with the reason.
+            stopped: the trials that a user stopped, by number, each with the reason.
         """
         return self.decide_from(self.rung_table(records), more_trials=more_trials, stopped=stopped)
 
@@ -84,7 +84,7 @@ class Decider:
         return tuple(decisions[number] for number in sorted(decisions))
 
     def _decide_alone(self, record: TrialRecord, *, compared: bool, stopped: str | None) -> Decision | None:
-        """Decide by the trial's own reports, and by a person's request; None if it must be ``compared`` at its rung."""
+        """Decide by the trial's own reports, and by a user's request; None if it must be ``compared`` at its rung."""
         newest = record.reports[-1]
         reason = self.diverged(newest.metrics, record.reports)
         if reason is not None:

@@ -144,7 +144,7 @@ class Batcher:
 
 
 def alike(texts: Sequence[str], growth: float = 1.3, spare_chars: int = 12) -> list[list[int]]:
-    """Return the positions of the texts in groups of like lengths, the short texts first.
+    """Return the positions of the texts in groups of similar lengths, the short texts first.
 
     On a CPU a padded token costs as much as a real one. In a group, no text is longer than ``growth`` times the
     shortest one and ``spare_chars`` characters more.

@@ -75,7 +75,7 @@ class Encoder:
             max_length: limit of a row in tokens.
             rows_digest: the digest of the rows, if it is known.
         """
-        slices = digest(rows, slices=True) if has_slices(rows) else ""  # a person's ``encode`` may read them
+        slices = digest(rows, slices=True) if has_slices(rows) else ""  # a user's ``encode`` may read them
         content = f"{self._basis}\0{max_length}\0{rows_digest or digest(rows)}\0{slices}\0{rows.features}"
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 

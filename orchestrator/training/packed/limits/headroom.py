@@ -24,7 +24,7 @@ class Headroom:
         if trials < 2 or not out_of_memory(error):
             return False
         self._most = min(trials // 2, self._most or trials)
-        logger.warning("out of memory with %d trials: going on with %d", trials, self._most)
+        logger.warning("out of memory with %d trials: continuing with %d", trials, self._most)
         return True
 
     def admitted(self, trials: Collection[int], holders: Collection[int]) -> list[int]:

@@ -105,4 +105,4 @@ def test_out_of_memory_halves_trials_and_loses_none(tmp_path: Path) -> None:
         env=os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"},
     )
     assert int(found.stdout) in {1, 2}
-    assert "out of memory with 4 trials: going on with 2" in found.stderr
+    assert "out of memory with 4 trials: continuing with 2" in found.stderr
