@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.assets.fetch import verify
-from orchestrator.assets.made_once import made_once
+from orchestrator.assets.made_once import made_in_cache
 
 Row = dict[str, Any]
 
@@ -144,6 +144,6 @@ def made_news(name: str, articles: Callable[[], Iterable[str]]) -> list[Row]:
         verify(file, made.sha256)
         return file.parent
 
-    file = made_once(f"{name}-{made.sha256[:8]}", make) / "rows.jsonl"
+    file = made_in_cache(f"{name}-{made.sha256[:8]}", make) / "rows.jsonl"
     with file.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
