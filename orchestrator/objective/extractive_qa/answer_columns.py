@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Marked:
+class LocatedAnswers:
     """The answers of a row.
 
     Attributes:
@@ -28,7 +28,7 @@ class Marked:
     unsure: bool = False
 
 
-def marked(rows: "datasets.Dataset", columns: Mapping[str, str], source: Source) -> list[Marked]:
+def locate_answers(rows: "datasets.Dataset", columns: Mapping[str, str], source: Source) -> list[LocatedAnswers]:
     """Return the answers of all rows, each found at its place in the context.
 
     The column ``answers`` holds ``{text: […], answer_start: […]}``, a list of ``{text, answer_start}``, or either of
@@ -85,7 +85,7 @@ def _pairs(written: object, place: str) -> list[tuple[object, object]]:
     raise DataError(f"{place} has {str(cell)[:60]!r}; {{text: […], answer_start: […]}} is needed")
 
 
-def _found(pairs: Sequence[tuple[object, object]], context: str, place: str) -> Marked:
+def _found(pairs: Sequence[tuple[object, object]], context: str, place: str) -> LocatedAnswers:
     """Return the answers at their places; answers without text are omitted."""
     texts, starts, unsure = [], [], False
     for text, start in pairs:
@@ -108,7 +108,7 @@ def _found(pairs: Sequence[tuple[object, object]], context: str, place: str) -> 
             )
         texts.append(text)
         starts.append(at)
-    return Marked(texts=tuple(texts), starts=tuple(starts), unsure=unsure)
+    return LocatedAnswers(texts=tuple(texts), starts=tuple(starts), unsure=unsure)
 
 
 def _number(start: object, place: str) -> int | None:

@@ -14,7 +14,7 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
-from orchestrator.objective.extractive_qa.answer_columns import Marked, marked, squad_file
+from orchestrator.objective.extractive_qa.answer_columns import LocatedAnswers, locate_answers, squad_file
 from orchestrator.objective.extractive_qa.answer_spans import RowAnswers, Window, WindowSpans, best_spans, join, windows
 from orchestrator.objective.padding import IGNORED, pad
 from orchestrator.objective.protocol import Example, Head, Splits
@@ -67,7 +67,7 @@ class ExtractiveQA:
         return replace(splits, summary=replace(splits.summary, warnings=(*splits.summary.warnings, warning)))
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
-        """Return the rows of a source; see ``answer_columns.marked`` for the columns of the answers.
+        """Return the rows of a source; see ``answer_columns.locate_answers`` for the columns of the answers.
 
         Raises:
             DataError: a column is missing, or an answer does not stand in its context.
@@ -84,7 +84,7 @@ class ExtractiveQA:
                 names = ", ".join(rows.column_names)
                 raise DataError(f"data.columns.{wrong[0]}: {source} is a file of SQuAD's form with the columns {names}")
             rows = rows.rename_columns({old: new for new, old in columns.items() if old != new})
-        answers = marked(rows, columns, source)
+        answers = locate_answers(rows, columns, source)
         contexts = [context or "" for context in rows["context"][:]]
         groups = rows["group"][:] if "group" in rows.column_names else [None] * len(rows)
         return datasets.Dataset.from_dict(
@@ -113,7 +113,9 @@ class ExtractiveQA:
         if len(rows) == 0:
             return []
         questions, contexts = rows["text"][:], rows[PAIR][:]
-        answers = [Marked(texts=tuple(one["text"]), starts=tuple(one["answer_start"])) for one in rows["answers"][:]]
+        answers = [
+            LocatedAnswers(texts=tuple(one["text"]), starts=tuple(one["answer_start"])) for one in rows["answers"][:]
+        ]
         try:
             found = windows(tokenizer, questions, contexts, max_length)
         except ValueError as error:
@@ -189,13 +191,13 @@ class ExtractiveQA:
         return None
 
 
-def _key(question: str, context: str, answers: Marked) -> str:
+def _key(question: str, context: str, answers: LocatedAnswers) -> str:
     """Return a digest of a row, which does not depend on its windows."""
     content = json.dumps([question, context, answers.texts, answers.starts])
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
-def _labels(window: Window, answers: Marked) -> list[int]:
+def _labels(window: Window, answers: LocatedAnswers) -> list[int]:
     """Return the labels of a window's tokens."""
     labels = [0 if at is None else CONTEXT for at in window.offsets]
     labels[window.no_answer] |= NO_ANSWER
@@ -205,7 +207,7 @@ def _labels(window: Window, answers: Marked) -> list[int]:
     return labels
 
 
-def _tokens_of(window: Window, answers: Marked) -> tuple[int, int]:
+def _tokens_of(window: Window, answers: LocatedAnswers) -> tuple[int, int]:
     """Return the first and the last token of the answer; the token for no answer twice if it is not in the window."""
     absent = (window.no_answer, window.no_answer)
     tokens = [(token, at) for token, at in enumerate(window.offsets) if at is not None and at[0] < at[1]]

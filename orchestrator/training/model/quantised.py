@@ -90,7 +90,7 @@ def loading(quantisation: Quantisation, device: str) -> dict[str, Any]:
     }
 
 
-def settle(model: nn.Module, dtype: torch.dtype) -> None:
+def set_compute_dtype(model: nn.Module, dtype: torch.dtype) -> None:
     """Make a newly loaded base model compute in ``dtype``: decode quantised weights to it, and cast the others.
 
     Raises:
@@ -114,8 +114,8 @@ def settle(model: nn.Module, dtype: torch.dtype) -> None:
 
 
 def weight_of(codes: torch.Tensor) -> torch.Tensor:
-    """Return ``weight_OI`` of a quantised layer's parameter, in the number format given to ``settle``."""
+    """Return ``weight_OI`` of a quantised layer's parameter, in the number format given to ``set_compute_dtype``."""
     if codes.dtype is torch.int8:
-        return _decoded(codes, codes.decoded_dtype)  # type: ignore[attr-defined]  # set by settle
+        return _decoded(codes, codes.decoded_dtype)  # type: ignore[attr-defined]  # set by set_compute_dtype
     weight_OI: torch.Tensor = bitsandbytes.functional.dequantize_4bit(codes, codes.quant_state)  # type: ignore[attr-defined]  # set by bitsandbytes
     return weight_OI

@@ -9,7 +9,7 @@ from orchestrator.assets.cache import cache_root
 from orchestrator.core.errors import AssetError
 
 
-def made_once(name: str, make: Callable[[Path], Path], root: Path | None = None) -> Path:
+def build_once(name: str, make: Callable[[Path], Path], root: Path | None = None) -> Path:
     """Return the folder ``name`` of the cache; make it if it is absent.
 
     Of several processes, one makes the folder and the others wait. The folder is renamed into place when it is

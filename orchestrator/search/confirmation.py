@@ -42,7 +42,7 @@ class FreshTraining:
     share: float | None = None
 
 
-class Confirming:
+class ConfirmationQueue:
     """Chooses the fresh trainings of one sweep. The choice is a function of the ended trials of the search.
 
     A call takes the same time after two thousand trials as after ten, apart from the choice itself.
