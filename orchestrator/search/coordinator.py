@@ -35,7 +35,7 @@ FINALS_MISSING = "its final metrics are missing"
 
 
 class Coordinator:
-    """Runs one sweep in one driver."""
+    """Runs one sweep in one driver: decides which trial trains next, and when each trial ends."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Coordinator:
             observers: called after the commit of every event.
             clock: seconds since the epoch, for times in records.
             timer: monotonic seconds, for durations.
-            poll_s: fewest seconds between two looks for new requests of users.
+            poll_s: fewest seconds between two reads of new requests of users.
         """
         self._ledger = ledger
         self._sweep = sweep

@@ -82,7 +82,7 @@ def _hyperband(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
 def _median(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     """Vizier's median rule (Golovin et al. 2017), on best values so far at exactly the same report point.
 
-    Of two middle values the worse one counts: with their mean, rounding could decide.
+    Of two middle values the worse one is the median: with their mean, rounding could decide.
     """
     grace = policy.grace_samples or points[0]
     ladder = tuple(point for point in points[:-1] if point >= grace)
