@@ -76,7 +76,7 @@ def is_possible(distribution: Distribution, value: ParamValue) -> bool:
 
 
 def nearest_value(distribution: Distribution, value: ParamValue) -> ParamValue:
-    """Return the possible value nearest to ``value``; None if no value is equal, and they are not all numbers.
+    """Return the possible value nearest to ``value``; None if none is equal and numbers cannot be compared.
 
     Numbers are compared on the logarithmic scale in a range with ``log`` and among choices above zero. Of two values
     at the same distance, the lower one is returned.

@@ -100,7 +100,7 @@ class ConfirmationQueue:
     def _choose(self, searched: Collection[TrialRecord]) -> tuple[int, Sequence[TrialRecord]]:
         """Return the number of seeds and the configurations' trials, the best first.
 
-        A trial outside the constraints is chosen only if no trial keeps them: fresh seeds do not change its adapter.
+        A trial outside the constraints is chosen only if none satisfies them: fresh seeds do not change its adapter.
         """
         size = self._size(searched)
         if size is None:

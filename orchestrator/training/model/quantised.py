@@ -100,7 +100,7 @@ def set_compute_dtype(model: nn.Module, dtype: torch.dtype) -> None:
     for name, module in model.named_modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             if module.weight.device.type == "cpu" and module.in_features % BLOCK:
-                rule = f"on a CPU, 4 bits need layers whose inputs are a multiple of {BLOCK}"
+                rule = f"on a CPU, the 4-bit formats need numbers of inputs that are a multiple of {BLOCK}"
                 has = f"and {name} of this model has {module.in_features}"
                 raise UserError(f"quantisation: {rule}, {has}; int8 has no such rule")
             module.__class__ = FrozenLinear
