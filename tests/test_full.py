@@ -13,8 +13,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
+from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.gates import Gates
+from orchestrator.objective.loading import load_objective
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
@@ -23,6 +25,7 @@ from orchestrator.serving.predictor import Predictor
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
 from orchestrator.tracking.location import connect, locate
+from orchestrator.training.model.base_model import load_adapted
 from tests.fakes.tiny_sweep import tiny_sweep
 
 pytestmark = pytest.mark.usefixtures("own_stores")
@@ -69,6 +72,14 @@ def test_full_is_searched_promoted_exported_and_served(tmp_path: Path) -> None:
     served = [Predictor.load(f"tiny/{version}", location, bases=bases) for version in (1, 2)]
     probabilities = [[each.probabilities for each in predictor.predict(texts)] for predictor in served]
     assert probabilities[0] != probabilities[1]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    encoded = tokenizer(texts, padding=True, return_tensors="pt")
+    for trial, found in zip((full, lora), probabilities, strict=True):
+        adapter = stored.candidates().choose(trial.number).adapter
+        source = Source(origin=Origin.LOCAL, name=str(tmp_path / "model"))
+        with torch.inference_mode():  # as the kept adapters are measured
+            measured = load_adapted(source, load_objective("sentiment"), "cpu", adapter)(**encoded).logits.softmax(-1)
+        assert [[*row.values()] for row in found] == [pytest.approx(row, abs=1e-5) for row in measured.tolist()]
     alone = [Predictor.load(f"tiny/{version}", location).predict(texts) for version in (1, 2)]
     assert [[each.probabilities for each in answers] for answers in alone] == probabilities
 
@@ -81,18 +92,24 @@ def test_full_is_searched_promoted_exported_and_served(tmp_path: Path) -> None:
     trained = load_file(chosen.adapter / "adapter_model.safetensors")
     for name, parameter in plain.named_parameters():
         assert torch.equal(parameter, trained[f"base_model.model.{name}"])
-    assert 'dtype="float32"' in (export_adapter(chosen, tmp_path / "adapter") / "README.md").read_text()
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "plain")
-    with torch.inference_mode():
-        logits = plain(**tokenizer(texts, padding=True, return_tensors="pt")).logits
-    for row, expected in zip(logits.softmax(-1).tolist(), probabilities[0], strict=True):
-        assert expected == pytest.approx(dict(zip(plain.config.id2label.values(), row, strict=True)), abs=1e-5)
+    for candidate in (chosen, stored.candidates().choose(lora.number)):
+        folder = export_adapter(candidate, tmp_path / f"adapter-{candidate.trial.number}")
+        assert 'dtype="float32"' in (folder / "README.md").read_text()
+    merged = [*command[:2], "tiny/2", str(tmp_path / "merged"), "--merge", *command[4:]]
+    CliRunner().invoke(make_app(), merged, catch_exceptions=False)
+    for name, answers in zip(("plain", "merged"), probabilities, strict=True):
+        model = AutoModelForSequenceClassification.from_pretrained(tmp_path / name).eval()
+        with torch.inference_mode():
+            rows = model(**encoded).logits.softmax(-1).tolist()
+        for row, answer in zip(rows, answers, strict=True):
+            assert answer == pytest.approx(dict(zip(model.config.id2label.values(), row, strict=True)), abs=1e-5)
 
     connect(location)
     mlflow.set_tracking_uri(location.tracking_uri)
     mlflow.set_registry_uri(location.registry_uri)
-    found: Any = mlflow.pyfunc.load_model("models:/tiny/1").predict(pd.DataFrame({"text": texts}))
-    assert found["probabilities"][0] == pytest.approx(probabilities[0][0], abs=1e-5)
+    for version, expected in enumerate(probabilities, start=1):
+        answered: Any = mlflow.pyfunc.load_model(f"models:/tiny/{version}").predict(pd.DataFrame({"text": texts}))
+        assert [*answered["probabilities"]] == [pytest.approx(row, abs=1e-5) for row in expected]
 
 
 @pytest.mark.parametrize(

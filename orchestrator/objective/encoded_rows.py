@@ -1,8 +1,9 @@
 """Encoded rows in Arrow files: read from a memory map, one row at a time."""
 
+import functools
 import itertools
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,7 +20,8 @@ KEPT = 4096
 class EncodedTable:
     """The examples in some Arrow files, which all processes of a machine share in memory.
 
-    A file has one schema. An example has no key for a missing value.
+    A file has one schema. An example has no key for a missing value. Keys added to the examples are objects of this
+    process.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
@@ -37,6 +39,7 @@ class EncodedTable:
         self._starts: list[int] = [0, *itertools.accumulate(batch.num_rows for batch in self._batches)]
         self._columns: list[dict[str, _Column] | None] = [None] * len(self._batches)
         self._kept: dict[int, Example] = {}
+        self._added: dict[str, list[Any]] = {}
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -48,14 +51,35 @@ class EncodedTable:
             batch = bisect_right(self._starts, place) - 1
             at = place - self._starts[batch]
             read = ((name, column.value(at)) for name, column in self._of(batch).items())
-            kept = {name: value for name, value in read if value is not None}
+            added = ((name, values[place]) for name, values in self._added.items())
+            kept = {name: value for name, value in (*read, *added) if value is not None}
             if len(self._kept) < KEPT:
                 self._kept[place] = kept
         return kept
 
     def values(self, name: str) -> list[Any]:
         """Return the values of one key in all examples; None where it is missing."""
+        if name in self._added:
+            return [*self._added[name]]
         return [value for batch in self._batches for value in _values(batch, name)]
+
+    def add(self, name: str, values: Mapping[int, Any]) -> None:
+        """Add a key to the examples at some places."""
+        added = self._added.setdefault(name, [None] * len(self))
+        for place, value in values.items():
+            added[place] = value
+        self._kept.clear()
+
+    def numbers(self, name: str) -> list[int | None]:
+        """Return the values of one key in all examples if they are integers; None for other values."""
+        import pyarrow as pa
+
+        found: list[int | None] = []
+        for batch in self._batches:
+            kind = batch.column(name).type if name in batch.schema.names else pa.null()
+            whole = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+            found += batch.column(name).to_pylist() if whole else [None] * batch.num_rows
+        return found
 
     def lengths(self, name: str) -> "np.ndarray[Any, Any]":
         """Return the lengths of the lists under one key in all examples."""
@@ -79,7 +103,7 @@ class EncodedTable:
 
     def has(self, name: str) -> bool:
         """Return whether any example may have a key."""
-        return any(name in batch.schema.names for batch in self._batches)
+        return name in self._added or any(name in batch.schema.names for batch in self._batches)
 
     def _of(self, batch: int) -> "dict[str, _Column]":
         columns = self._columns[batch]
@@ -153,11 +177,25 @@ class EncodedRows(Sequence[Example]):
         """Return these examples and others after them."""
         return EncodedRows([*self._parts, *others._parts])
 
+    def add(self, name: str, values: Sequence[Any]) -> None:
+        """Add a key to the examples, one value for each; all selections of the tables have it then."""
+        for (table, places), start in zip(self._parts, self._starts, strict=False):
+            own = values[start : start + len(places)]
+            table.add(name, dict(zip(places.tolist(), own, strict=True)))
+
     def values(self, name: str) -> list[Any]:
         """Return the values of one key; None where it is missing. No other key is read."""
         found = []
         for table, places in self._parts:
             values = table.values(name)
+            found += [values[place] for place in places.tolist()]
+        return found
+
+    def numbers(self, name: str) -> list[int | None]:
+        """Return the values of one key if they are integers; None for other values, which are not read."""
+        found: list[int | None] = []
+        for table, places in self._parts:
+            values = table.numbers(name)
             found += [values[place] for place in places.tolist()]
         return found
 
@@ -195,11 +233,36 @@ class _Column:
         return self._values[self._offsets[row] : self._offsets[row + 1]].tolist()
 
 
+def joined(parts: Iterable[Sequence[Example]]) -> Sequence[Example]:
+    """Return the examples of several splits one after another; mapped ones stay mapped."""
+    filled = [part for part in parts if len(part)]
+    mapped = [part for part in filled if isinstance(part, EncodedRows)]
+    if mapped and len(mapped) == len(filled):
+        return functools.reduce(EncodedRows.joined, mapped)
+    return [example for part in filled for example in part]
+
+
+def add_values(examples: Sequence[Example], name: str, values: Sequence[Any]) -> None:
+    """Add a key to examples, one value for each."""
+    if isinstance(examples, EncodedRows):
+        examples.add(name, values)
+        return
+    for example, value in zip(examples, values, strict=True):
+        example[name] = value
+
+
 def values_of(examples: Sequence[Example], name: str) -> list[Any]:
     """Return the values of one key; None where it is missing."""
     if isinstance(examples, EncodedRows):
         return examples.values(name)
     return [example.get(name) for example in examples]
+
+
+def class_ids_of(examples: Sequence[Example]) -> list[int | None]:
+    """Return the class id of each example; None if its labels are a list. No list is read."""
+    if isinstance(examples, EncodedRows):
+        return examples.numbers("labels")
+    return [label if isinstance(label := example.get("labels"), int) else None for example in examples]
 
 
 def lengths_of(examples: Sequence[Example], name: str = "input_ids") -> list[int]:

@@ -6,7 +6,7 @@ in ``lengths``. So a row counts all its tokens, and all its sequences stay in on
 
 from collections.abc import Sequence
 
-from orchestrator.objective.protocol import Example
+from orchestrator.objective.protocol import REFERENCE, Example
 
 LENGTHS = "lengths"
 """Key of the lengths of a row's sequences, in tokens; absent if a row is one sequence."""
@@ -16,7 +16,7 @@ def join(sequences: Sequence[Example]) -> Example:
     """Return one row of several sequences with the same lists per token."""
     names = sequences[0].keys()
     joined: Example = {name: [value for each in sequences for value in each[name]] for name in names}
-    return {**joined, LENGTHS: tuple(len(each["input_ids"]) for each in sequences)}
+    return {**joined, LENGTHS: [len(each["input_ids"]) for each in sequences]}
 
 
 def separate(example: Example) -> list[Example]:
@@ -24,7 +24,8 @@ def separate(example: Example) -> list[Example]:
     if LENGTHS not in example:
         return [example]
     total = len(example["input_ids"])
-    per_token = [name for name, value in example.items() if isinstance(value, list) and len(value) == total]
+    lists = [name for name, value in example.items() if isinstance(value, list) and len(value) == total]
+    per_token = [name for name in lists if name not in {LENGTHS, REFERENCE}]
     sequences, start = [], 0
     for length in example[LENGTHS]:
         sequences.append({name: example[name][start : start + length] for name in per_token})
@@ -34,5 +35,5 @@ def separate(example: Example) -> list[Example]:
 
 def longest(example: Example) -> int:
     """Return the length in tokens of the longest sequence of a row."""
-    lengths: tuple[int, ...] = example.get(LENGTHS, (len(example["input_ids"]),))
+    lengths: list[int] = example.get(LENGTHS, [len(example["input_ids"])])
     return max(lengths)

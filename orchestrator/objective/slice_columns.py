@@ -30,6 +30,18 @@ def kept_columns(
     return {PREFIX + name: rows[name][:] for name in columns if name not in {*own}}
 
 
+def kept_names(rows: "datasets.Dataset", columns: Mapping[str, str], own: Iterable[str]) -> dict[str, str]:
+    """Return the columns of ``kept_columns``, and ``group`` if the rows have it, by their new names.
+
+    Args:
+        rows: rows with the objective's column names.
+        columns: the source's column name by name.
+        own: names of the objective's own columns.
+    """
+    names = {PREFIX + name: name for name in columns if name not in {*own, "group"}}
+    return names | ({"group": "group"} if "group" in rows.column_names else {})
+
+
 def slice_names(rows: "datasets.Dataset", labels: Sequence[str], target: str = "") -> dict[str, list[str | None]]:
     """Return the slice of each row by column; None: the row is in no slice. Columns without slices are omitted.
 
@@ -40,12 +52,14 @@ def slice_names(rows: "datasets.Dataset", labels: Sequence[str], target: str = "
     """
     named: dict[str, list[str | None]] = {}
     for column in rows.column_names:
+        if column != "label" and column in {"text", PAIR, target}:
+            continue
         values = rows[column][:]
         if column == "label" and values and isinstance(values[0], list):
             named |= _vector_slices(values, labels)
         elif column == "label" and labels and {*values} <= {*range(len(labels))}:
             named[column] = [labels[index] for index in values]
-        elif column not in {"text", PAIR, target}:
+        else:
             named[column.removeprefix(PREFIX)] = _names(values)
     return {name: names for name, names in named.items() if any(names)}
 

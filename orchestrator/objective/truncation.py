@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Source
 from orchestrator.core.errors import AssetError, LoratoryError, first_line
+from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
 from orchestrator.objective.sequences import LENGTHS, longest
@@ -119,7 +120,7 @@ def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) ->
     ]
     extra = _SPECIAL + len(getattr(objective, "prompt", "").encode())
     exceeding, undecided = 0, []
-    for row, texts in enumerate(zip(*(rows[name][:] for name in names), strict=True)):
+    for row, texts in enumerate(zip(*(values_in_parts(rows, name) for name in names), strict=True)):
         given = [text for text in texts if text]
         if extra + sum(len(text) if text.isascii() else len(text.encode()) for text in given) <= max_length:
             continue

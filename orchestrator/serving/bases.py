@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.core.methods import FULL
 from orchestrator.tracking.adapters import CONFIG, AdapterCard
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ PLAIN_INITS = (None, True, False, "gaussian")
 class BaseModels:
     """The loaded base models. A base model is loaded once for all its adapters with equal heads.
 
-    A base model with other classes is loaded again, because its head has another size, and in float32 for full
-    fine-tuning; all equal tensors are shared after that. A quantised base model, and one that peft changes while it
+    A base model with other classes is loaded again, because its head has another size; all equal tensors are shared
+    after that. A quantised base model, and one that peft changes while it
     loads the adapter, is not shared.
     """
 
@@ -61,7 +60,7 @@ class BaseModels:
         if card.quantisation is not None or not leaves_base_unchanged(adapter):
             return load_base(plain, base, self._device)
         weights = json.dumps([base, asdict(card.base)["revision"], card.head])
-        key = json.dumps([weights, len(card.labels), card.method == FULL])
+        key = json.dumps([weights, len(card.labels)])
         if key not in self._models:
             model = load_base(plain, base, self._device)
             nn.Module.to(model, self._device)

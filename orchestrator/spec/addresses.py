@@ -1,8 +1,10 @@
 """Checks the tracking addresses of a sweep file. Passwords in them are masked before the file is stored."""
 
+from collections.abc import Iterator, Mapping
+
 from orchestrator.core.secrets import redact, redacted
 from orchestrator.spec.document import read_yaml
-from orchestrator.spec.problems import Place, Problems, yaml_text
+from orchestrator.spec.problems import KeyPath, Place, Problems, yaml_text
 from orchestrator.spec.sections import TrackingSection
 
 _MAX_NAME_BYTES = 255
@@ -21,6 +23,10 @@ def check_addresses(tracking: TrackingSection, text: str, problems: Problems) ->
     if (secret or redact(text) != text) and _values(redact(text)) != redacted(_values(text)):
         path = ("tracking", secret[0]) if secret else ()
         problems.add(path, "an address with a password must be quoted, on one line and without escapes")
+    masked: set[KeyPath] = {("description",), *(("tracking", key) for key in secret)}
+    for place in _secret_texts(_values(text), ()):
+        if place not in masked:
+            problems.add(place, "contains a password or a token, and the values of sweep files are stored; remove it")
     for key, address in addresses.items():
         if "://" in address and "@" in address and any(character in address for character in " \t\n\"'<>`"):
             problems.add(("tracking", key), "an address without spaces and quotes is needed; write %20 for a space")
@@ -40,6 +46,20 @@ def _warning(key: str, address: str, problems: Problems) -> str:
         f"promote, predict and ui cannot use it. Set {variable} in the environment instead, or give the password "
         f"through {names}."
     )
+
+
+def _secret_texts(value: object, path: KeyPath) -> Iterator[KeyPath]:
+    """Yield the path of each text of a sweep file with a secret, also of keys."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if redacted(key) != key:
+                yield path or (str(key),)
+            yield from _secret_texts(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _secret_texts(item, (*path, place))
+    elif redacted(value) != value:
+        yield path
 
 
 def _values(text: str) -> object:

@@ -138,6 +138,8 @@ class SourceReader:
         written, _, query = entry.removeprefix(_SQLITE).partition(_QUERY)
         if not written or not query.strip():
             return self._refuse(path, f"{_SQLITE}FILE{_QUERY}SELECT … is needed, got {yaml_text(entry)}")
+        if redact(entry) != entry:
+            return self._refuse_secret(entry, "Remove it; a view of the database can hold the query", path)
         found = self.find(written)
         if found is None:
             return self._refuse(path, f"{self.not_found_reason(written)}, got {yaml_text(entry)}")
@@ -151,9 +153,10 @@ class SourceReader:
             form = f"{scheme}:///FILE" if scheme == "duckdb" else f"{scheme}://USER@HOST/DATABASE"
             return self._refuse(path, f"{form}{_QUERY}SELECT … is needed, got {yaml_text(redact(entry))}")
         if redact(database) != database:
-            rule = "an address without a password is needed, because sweep files are stored"
             remedy = "Remove it and set LORATORY_SQL_PASSWORD, or use the driver's own file (~/.pgpass, ~/.my.cnf)"
-            return self._refuse(path, f"{rule}, got {yaml_text(redact(database))}. {remedy}")
+            return self._refuse_secret(database, remedy, path)
+        if redact(entry) != entry:
+            return self._refuse_secret(entry, "Remove it; a view of the database can hold the query", path)
         if scheme.startswith("duckdb"):
             found = self.find(place.removeprefix("/"))
             if found is None:
@@ -217,6 +220,10 @@ class SourceReader:
             where = path if isinstance(entry, str) else (*path, "hub")
             return self._refuse(where, f"a hub id such as org/name is needed, got {yaml_text(hub.hub)}")
         return Source(origin=Origin.HUB, name=hub.hub, config=hub.config, split=hub.split, revision=hub.revision)
+
+    def _refuse_secret(self, text: str, remedy: str, path: KeyPath) -> Source | None:
+        rule = "an address without a password is needed, because sweep files are stored"
+        return self._refuse(path, f"{rule}, got {yaml_text(redact(text))}. {remedy}")
 
     def _refuse(self, path: KeyPath, message: str) -> Source | None:
         self._problems.add(path, message)

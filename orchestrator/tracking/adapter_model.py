@@ -294,7 +294,10 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu") -> "PreTrainedModel":
-    """Return the base model of an adapter's card, without the adapter.
+    """Return the base model of an adapter's card in float32, without the adapter.
+
+    The adapters were measured over float32 weights; in the number format of the base model's files the head and the
+    trained weights would be rounded.
 
     ``base`` is its folder or hub id; None: as in training. ``device`` is the torch device of a quantised base model;
     others are loaded on the CPU. Raises MlflowException if the folder does not exist.
@@ -302,17 +305,14 @@ def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu"
     import transformers
     from torch.nn.functional import linear
 
-    options: dict[str, Any] = {"revision": card["base"]["revision"]}
+    options: dict[str, Any] = {"revision": card["base"]["revision"], "dtype": "float32"}
     if card["labels"]:
         names = dict(enumerate(card["labels"]))
         options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
         options["ignore_mismatched_sizes"] = True  # the adapter brings the head
-    if card.get("method") == "full":
-        options["dtype"] = "float32"  # the adapter's weights would be rounded to the number format of the base model's
     if card.get("quantisation"):
-        # float32, as in the measurements: on some CPUs bitsandbytes has faster products with less precision.
         config = transformers.BitsAndBytesConfig(**card["quantisation"])
-        options |= {"quantization_config": config, "dtype": "float32", "device_map": {"": device}}
+        options |= {"quantization_config": config, "device_map": {"": device}}
     base = base or card["base_path"]
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise _refusal(

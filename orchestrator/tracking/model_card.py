@@ -245,13 +245,12 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
-    if card.method == FULL:
-        arguments += ', dtype="float32"'
+    arguments += ', dtype="float32"'
     auto = _auto_and_tag(card)[0]
     names = [auto, "AutoTokenizer"]
     if card.quantisation is not None:
         base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
-        arguments += ', dtype="float32", quantization_config=quantisation'
+        arguments += ", quantization_config=quantisation"
         names.append("BitsAndBytesConfig")
     template = CODE if card.head == ANSWERS else CLASSIFIER if card.labels else writer_code(card)
     return imports + template.format(

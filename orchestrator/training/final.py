@@ -73,7 +73,7 @@ def measure_base(plan: EnginePlan, objective: Objective, splits: Splits) -> dict
     settings = TrialSettings.from_params(plan.largest)
     own = objective_of(objective, settings)
     assert isinstance(own, ComparesWithBase), "the caller has checked it"
-    with closing(EngineContext(plan, own, splits)) as context:
+    with closing(EngineContext(plan, objective, splits)) as context:  # its rows are those of the trials
         data = context.data
         named: dict[str, float] = {}
         pairs = iter(base_pairs(plan, own, data.tokenizer, data.all_rows(settings.max_length), context.device))

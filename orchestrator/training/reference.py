@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.manifest import sync
 from orchestrator.core.plan import EnginePlan
 from orchestrator.evaluation.measure import predictions
+from orchestrator.objective.encoded_rows import add_values, values_of
 from orchestrator.objective.protocol import REFERENCE, ComparesWithBase, Example, Objective
+from orchestrator.training.data.encoding import PART
 from orchestrator.training.model.base_model import load_base
 from orchestrator.training.process.memory import free_memory
 from orchestrator.training.process.random_state import kept_random_state
@@ -69,16 +71,22 @@ def add_references(
     examples: Sequence[Example],
     device: str,
 ) -> None:
-    """Add the base model's values to rows of an objective that compares with it; rows with values stay unchanged.
+    """Add the base model's values to rows of an objective that compares with it, unless all rows have them.
+
+    The rows are completed part by part, so that mapped rows stay mapped.
 
     Raises:
         LoratoryError: the base model cannot be loaded.
     """
-    if not isinstance(objective, ComparesWithBase) or all(REFERENCE in example for example in examples):
+    if not isinstance(objective, ComparesWithBase):
         return
-    found = objective.with_reference(examples, base_pairs(plan, objective, tokenizer, examples, device))
-    for example, complete in zip(examples, found, strict=True):
-        example.update(complete)
+    if all(value is not None for value in values_of(examples, REFERENCE)):
+        return
+    pairs, values = base_pairs(plan, objective, tokenizer, examples, device), list[Any]()
+    for start in range(0, len(examples), PART):
+        part = slice(start, start + PART)
+        values += [complete[REFERENCE] for complete in objective.with_reference(examples[part], pairs[part])]
+    add_values(examples, REFERENCE, values)
 
 
 def _stored(file: Path, pairs: Sequence[Any]) -> list[Any]:

@@ -24,6 +24,15 @@ _ODBC = "mssql+pyodbc:///?odbc_connect=UID%3Du%3BPWD%3D"
         (f"https://{'pw' * 1500}@host", "https://***@host", "https://host"),
         (f"{_ODBC}pw%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1"),
         ("https://h/x?sig=pw", "https://h/x?sig=***", "https://h/x"),
+        ("postgresql://ann@h/db?options=-c%20x.password%3Dpw", "postgresql://ann@h/db?options=***", "postgresql://ann@h/db"),
+        ("postgresql://ann@h/db?a=1&options=-c%2520x.pwd%253Dpw", "postgresql://ann@h/db?a=1&options=***", "postgresql://ann@h/db?a=1"),
+        ("postgresql://ann@h/db?p%61ssword=pw&b=2", "postgresql://ann@h/db?p%61ssword=***&b=2", "postgresql://ann@h/db?b=2"),
+        ("mariadb://ann@h/db?init_command=SET%20PASSWORD%3D%27pw%27", "mariadb://ann@h/db?init_command=***", "mariadb://ann@h/db"),
+        ("mariadb://ann%3Apw@h/db", "mariadb://ann:***@h/db", "mariadb://ann@h/db"),
+        ("s3://KEY%3Apw@bucket/x", "s3://KEY:***@bucket/x", "s3://KEY@bucket/x"),
+        ("s3://bucket/x?AWS_SECRET_ACCESS_KEY=pw", "s3://bucket/x?AWS_SECRET_ACCESS_KEY=***", "s3://bucket/x"),
+        ("https://h/x?next=https%3A%2F%2Fann%3Apw%40h", "https://h/x?next=***", "https://h/x"),
+        ("https://h/x?pass=pw", "https://h/x?pass=***", "https://h/x"),
         ("mysql+pymysql://ann:@host/db", "mysql+pymysql://ann:***@host/db", "mysql+pymysql://ann@host/db"),
     ],
 )  # fmt: skip
@@ -48,6 +57,8 @@ def test_secrets_of_addresses_are_masked(text: str, masked: str, without: str) -
         "postgresql://ann@host/db",
         "s3://bucket/key",
         "search.space.rank={choices: [4, 8]}",
+        "postgresql://ann@host/db?options=-c%20search_path%3Dshop&sslmode=require",
+        "postgresql://ann@host/db?query=SELECT text, has_password FROM t WHERE n % 3 = 1 AND key = 5",
         "tokens: 3e7 # a token is not a secret",
         "ratio 3:4 @ 5",
     ],
@@ -74,10 +85,23 @@ def test_log_records_and_tracebacks_are_masked() -> None:
     assert text.count("https://u:***@h") == 2
 
 
+def test_connection_strings_are_masked() -> None:
+    assert redact("dblink('host=h password=pw-1 user=u')") == "dblink('host=h password=*** user=u')"
+    assert redact("host=h passwd = 'p w-1' user=u") == "host=h passwd = *** user=u"
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "text",
-    ["a." * 60_000 + "://=", "postgres://x:" * 10_000, "?" + "password" * 15_000, "http://" * 20_000, "=?&;" * 30_000],
+    [
+        "a." * 60_000 + "://=",
+        "postgres://x:" * 10_000,
+        "?" + "password" * 15_000,
+        "http://" * 20_000,
+        "=?&;" * 30_000,
+        "s3://" + "%3A" * 40_000,
+        "?a=%25" * 20_000,
+    ],
 )
 def test_redaction_takes_linear_time(text: str) -> None:
     assert redact(text) == text

@@ -274,5 +274,21 @@ class TestPasswords:
         for value in (address, f"[{address}]", f"{{a: [{address}]}}", f"{'x' * 200}/{address}"):
             assert "pw-1" not in message(path, f"tracking.uri={value}", "seed=x")
 
+    @pytest.mark.parametrize(
+        ("override", "key"),
+        [
+            ("adapter.target_modules='x?access_token=pw-1'", "adapter.target_modules"),
+            ("data.prompt='password=pw-1 {text}'", "data.prompt"),
+            ("data.source='sqlite:///small.yaml?query=SELECT text FROM t WHERE x=5&token=pw-1'", "data.source"),
+            ("data.source='mariadb://ann@h/d?init_command=SET%20PASSWORD%3Dpw-1&query=SELECT 1'", "data.source"),
+            ("data.source='postgresql://ann@h/d?query=SELECT dblink(''password=pw-1'')'", "data.source"),
+            ("data.source='s3://KEY:pw-1@bucket/rows.csv'", "data.source"),
+        ],
+    )
+    def test_password_of_stored_value_is_refused(self, path: Path, override: str, key: str) -> None:
+        found = message(path, override)
+        assert re.search(rf" {key}: .*(password|token|Download it first)", found)
+        assert "pw-1" not in found
+
     def test_file_without_password_gives_no_warning(self, path: Path) -> None:
         assert load(path, "tracking.uri=http://localhost:5000").warnings == ()

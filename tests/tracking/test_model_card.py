@@ -42,7 +42,7 @@ def test_language_model_loads_with_its_class() -> None:
         assert f"\npipeline_tag: {tag}\n" in readme
         code = readme.partition("```python\n")[2].partition("```")[0]
         assert f"import {auto}, AutoTokenizer\n" in code
-        assert f"model = {auto}.from_pretrained(base)\n" in code
+        assert f'model = {auto}.from_pretrained(base, dtype="float32")\n' in code
         compile(code, "README.md", "exec")
 
 
@@ -88,7 +88,7 @@ def test_card_mentions_a_modified_copy(tmp_path: Path) -> None:
 def test_hub_base_loads_at_its_revision() -> None:
     readme = model_card(card(Source(origin=Origin.HUB, name="org/base", revision="v2"), "org/base"))
     assert base_of(readme) == "org/base"
-    assert 'from_pretrained(\n    base, revision="v2", num_labels=' in readme
+    assert 'from_pretrained(\n    base, revision="v2", dtype="float32", num_labels=' in readme
     assert "pathlib" not in readme
 
 

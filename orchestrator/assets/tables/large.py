@@ -14,9 +14,9 @@ from orchestrator.assets import token_store
 from orchestrator.assets.code_digest import own_code
 from orchestrator.assets.tables.large_text import Columns, csv_columns, json_columns
 from orchestrator.assets.tables.parquet import rows_of
+from orchestrator.assets.tables.stored import mapped, write
 from orchestrator.assets.tables.values import Survey, TaskColumns, UnfitPartsError
 from orchestrator.core.errors import AssetError, DataError
-from orchestrator.core.manifest import sync
 
 if TYPE_CHECKING:
     import datasets
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LARGE_BYTES = 64_000_000
 """Files from this size are read in parts."""
-_ROWS, _ABOUT = "rows.arrow", "rows.json"
 _BATCH = 500
 logger = logging.getLogger(__name__)
 
@@ -43,30 +42,30 @@ def read_large(path: Path, task: TaskColumns) -> "datasets.Dataset | None":
     if token_store.limit_bytes() == 0:
         return None
     mark = _mark(path)
-    stored = _mapped(mark, task)
+    key = _key(mark, task)
+    stored = mapped(key)
     if stored is not None:
-        return stored
+        return stored.rows
     tables = _tables(path, task)
     if tables is None:
         return None
 
     def make(scratch: Path) -> Path:
-        folder = scratch / "entry"
-        folder.mkdir()
-        _write(tables, folder)
+        folder = write(tables, scratch)
         if _mark(path) != mark:
             raise AssetError(f"{path} changed while it was read; run the command again")
         return folder
 
     try:
-        token_store.entry(_key(mark, task), make)
+        token_store.entry(key, make)
     except UnfitPartsError as error:
         logger.info("%s is read into memory: %s", path, error)
         return None
     except OSError as error:  # a full or read-only disk must not end a sweep
         logger.warning("%s is read into memory, it cannot be stored: %s", path, error)
         return None
-    return _mapped(mark, task)
+    stored = mapped(key)
+    return None if stored is None else stored.rows
 
 
 def _mark(path: Path) -> str:
@@ -77,44 +76,6 @@ def _mark(path: Path) -> str:
 def _key(mark: str, task: TaskColumns) -> str:
     content = json.dumps([mark, sorted(task.text), sorted(task.required), own_code()])
     return f"table-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
-
-
-def _mapped(mark: str, task: TaskColumns) -> "datasets.Dataset | None":
-    """Return the rows of an entry; None if it is absent. A damaged entry is removed."""
-    import datasets
-    import pyarrow as pa
-
-    folder = token_store.find(_key(mark, task))
-    if folder is None:
-        return None
-    try:
-        rows = datasets.Dataset.from_file(str(folder / _ROWS))
-        if len(rows) != json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["rows"]:
-            raise ValueError("rows are missing")  # an incomplete stream ends at its last whole batch
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        token_store.remove(folder)
-        return None
-    token_store.mark_used(folder)
-    return rows
-
-
-def _write(tables: "Iterator[pa.Table]", folder: Path) -> None:
-    """Write tables with one schema into a stream of Arrow, the format that ``datasets`` maps."""
-    import pyarrow as pa
-
-    writer: pa.RecordBatchStreamWriter | None = None
-    rows = 0
-    try:
-        for table in tables:
-            writer = writer or pa.ipc.new_stream(str(folder / _ROWS), table.schema)
-            writer.write_table(table)
-            rows += table.num_rows
-    finally:
-        if writer is not None:
-            writer.close()
-    (folder / _ABOUT).write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    for name in (_ROWS, _ABOUT, "."):
-        sync(folder / name)
 
 
 def _tables(path: Path, task: TaskColumns) -> "Iterator[pa.Table] | None":

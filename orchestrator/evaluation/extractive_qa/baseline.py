@@ -9,6 +9,7 @@ common words. Three rivals answer from it, and the one with the highest validati
 - ``nothing``: never an answer, for data with unanswerable rows.
 """
 
+import hashlib
 import math
 import re
 from collections import Counter
@@ -17,6 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.evaluation.extractive_qa.squad import METRICS, normalise
+from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.text_pairs import PAIR
 
@@ -44,9 +46,13 @@ def overlap_baseline(splits: Splits) -> dict[str, float]:
 
 
 def _rivals(train: "datasets.Dataset") -> dict[str, _Rival]:
-    contexts = {*train[PAIR][:]}
-    documents = Counter(word for context in contexts for word in _words(context))
-    lengths = [len(answers["text"][0].split()) for answers in train["answers"][:] if answers["text"]]
+    documents, contexts = Counter[str](), set[bytes]()
+    for context in values_in_parts(train, PAIR):
+        name = hashlib.blake2b(context.encode(errors="surrogatepass"), digest_size=12).digest()
+        if name not in contexts:  # many questions may have one context
+            contexts.add(name)
+            documents.update(_words(context))
+    lengths = [len(answers["text"][0].split()) for answers in values_in_parts(train, "answers") if answers["text"]]
     size = max(1, round(median(lengths))) if lengths else 1
 
     def weight(word: str) -> float:
@@ -92,8 +98,9 @@ def _nearest(question: str, sentence: str, size: int) -> str:
 
 
 def _measured(rival: _Rival, rows: "datasets.Dataset") -> Mapping[str, float]:
-    answers = [rival(question, context) for question, context in zip(rows["text"][:], rows[PAIR][:], strict=True)]
-    return _means(answers, [each["text"] for each in rows["answers"][:]])
+    asked = zip(values_in_parts(rows, "text"), values_in_parts(rows, PAIR), strict=True)
+    answers = [rival(question, context) for question, context in asked]
+    return _means(answers, [each["text"] for each in values_in_parts(rows, "answers")])
 
 
 def _means(answers: Sequence[str], true: Sequence[Sequence[str]]) -> dict[str, float]:

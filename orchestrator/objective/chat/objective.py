@@ -11,6 +11,7 @@ from orchestrator.objective.chat.messages import Message, Role
 from orchestrator.objective.chat.rows import ANSWER, MESSAGES, TEXT, LeftOut, read_conversations
 from orchestrator.objective.chat.shortening import shorten
 from orchestrator.objective.chat.template import Rendered, Renderer
+from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Example, Splits
@@ -124,7 +125,7 @@ class ChatCompletion(CausalLM):
 def turn_counts(rows: "datasets.Dataset") -> dict[int, int]:
     """Return the number of conversations by their number of assistant turns."""
     counts: dict[int, int] = {}
-    for messages in rows[MESSAGES][:]:
+    for messages in values_in_parts(rows, MESSAGES):
         turns = sum(message["role"] == Role.ASSISTANT for message in messages)
         counts[turns] = counts.get(turns, 0) + 1
     return dict(sorted(counts.items()))

@@ -1,15 +1,17 @@
 """Rows of conversations: the columns that an objective and the splits read, and rows left out by reason."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.objective.chat.messages import Message, Role, read_messages
-from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.converted import Converted, RowPart, converted, row_parts
+from orchestrator.objective.slice_columns import kept_names
 
 if TYPE_CHECKING:
     import datasets
@@ -46,11 +48,26 @@ class LeftOut:
         )
 
 
+@dataclass(kw_only=True, slots=True)
+class _WrongRows:
+    """Numbers of the rows with a wrong cell, from 1, by problem; only the first problems are held."""
+
+    problems: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, problem: str, row: int) -> None:
+        """Note the problem of a row."""
+        if problem in self.problems or len(self.problems) < _NAMED:
+            self.problems.setdefault(problem, []).append(row)
+
+    def __str__(self) -> str:
+        return "; ".join(f"row {_numbers(numbers)}: {problem}" for problem, numbers in self.problems.items())
+
+
 def read_conversations(source: Source, columns: Mapping[str, str], left_out: LeftOut) -> "datasets.Dataset":
     """Return the conversations of a source; see ``MESSAGES``, ``TEXT`` and ``ANSWER`` for the columns.
 
     Turns after the last assistant turn are removed, because no loss depends on them. The columns ``group`` and
-    ``slice/<name>`` are kept.
+    ``slice/<name>`` are kept. Rows are converted in parts; see ``orchestrator.objective.converted``.
 
     Args:
         source: has a column ``messages``, ``conversations``, or the columns ``prompt`` and ``completion``.
@@ -60,37 +77,70 @@ def read_conversations(source: Source, columns: Mapping[str, str], left_out: Lef
     Raises:
         DataError: a column is missing, or a cell has another form. The message names the first such rows.
     """
-    import datasets
-
     rows, names = _read(source, columns)
-    cells = [*zip(*(rows[name][:] for name in names), strict=True)]
-    found, wrong = {}, defaultdict[str, list[int]](list)
-    for row, cell in enumerate(cells):
+    kept = kept_names(rows, columns, names)
+    place = f"column {' and '.join(names)} of {source}"
+    found, own = converted(rows, partial(_converted, rows, names, kept, place), "conversations", names, kept)
+    for reason, numbers in own.items():
+        left_out.rows[reason] += numbers
+    return found
+
+
+def _converted(
+    rows: "datasets.Dataset", names: Sequence[str], kept: Mapping[str, str], place: str
+) -> Iterator[Converted]:
+    """Yield the conversations in parts.
+
+    Raises:
+        DataError: after the last part, if cells have another form.
+    """
+    import pyarrow as pa
+
+    message = pa.struct({"role": pa.string(), "content": pa.string()})
+    common, wrong = _has_common_system(rows, names), _WrongRows()
+    for part in row_parts(rows, names, kept):
+        found, left_out = dict[int, tuple[Message, ...]](), defaultdict[str, list[int]](list)
+        for at, messages in enumerate(_conversations(part, names)):
+            number = part.first + at + 1
+            if isinstance(messages, DataError):
+                wrong.add(str(messages), number)
+            elif (reason := _reason(messages)) is not None:
+                left_out[reason].append(number)
+            else:
+                found[at] = _until_answer(messages)
+        texts = [_text(messages, without_system=common) for messages in found.values()]
+        answers = [messages[-1].content for messages in found.values()]
+        stored = [[message.to_json() for message in messages] for messages in found.values()]
+        table: dict[str, pa.Array] = {
+            TEXT: pa.array(texts, pa.string()),
+            ANSWER: pa.array(answers, pa.string()),
+            MESSAGES: pa.array(stored, pa.list_(message)),
+            **part.kept_at([*found]),
+        }
+        yield Converted(table=pa.table(table), notes=left_out)
+    if wrong.problems:
+        raise DataError(f"{place}: {wrong}")
+
+
+def _conversations(part: RowPart, names: Sequence[str]) -> "Iterator[tuple[Message, ...] | DataError]":
+    """Yield the messages of each row, or the error of its cell."""
+    for cell in zip(*(part.columns[name] for name in names), strict=True):
         try:
-            messages = _conversation(cell)
+            yield _conversation(cell)
         except DataError as error:
-            wrong[str(error)].append(row + 1)
-            continue
-        reason = _reason(messages)
-        if reason is None:
-            found[row] = _until_answer(messages)
-        else:
-            left_out.rows[reason].append(row + 1)
-    if wrong:
-        problems = "; ".join(f"row {_numbers(numbers)}: {problem}" for problem, numbers in [*wrong.items()][:_NAMED])
-        raise DataError(f"column {' and '.join(names)} of {source}: {problems}")
-    kept = [*found]
-    texts = _texts([*found.values()])
-    table: dict[str, Sequence[object]] = {
-        TEXT: texts,
-        ANSWER: [messages[-1].content for messages in found.values()],
-        MESSAGES: [[message.to_json() for message in messages] for messages in found.values()],
-    }
-    further = kept_columns(rows, columns, (*names, "group"))
-    if "group" in rows.column_names:
-        further["group"] = rows["group"][:]
-    table |= {name: [values[row] for row in kept] for name, values in further.items()}
-    return datasets.Dataset.from_dict(table)
+            yield error
+
+
+def _has_common_system(rows: "datasets.Dataset", names: Sequence[str]) -> bool:
+    """Return whether all conversations have the same system messages, or none."""
+    seen: set[tuple[str, ...]] = set()
+    for part in row_parts(rows, names, {}):
+        for messages in _conversations(part, names):
+            if not isinstance(messages, DataError) and _reason(messages) is None:
+                seen.add(tuple(m.content for m in _until_answer(messages) if m.role is Role.SYSTEM))
+        if len(seen) > 1:
+            return False
+    return True
 
 
 def _read(source: Source, columns: Mapping[str, str]) -> tuple["datasets.Dataset", tuple[str, ...]]:
@@ -139,14 +189,9 @@ def _until_answer(messages: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(messages[: last + 1])
 
 
-def _texts(conversations: Sequence[Sequence[Message]]) -> list[str]:
-    """Return the text of each conversation before its last turn, without a system message common to all of them."""
-    systems = [tuple(m.content for m in messages if m.role is Role.SYSTEM) for messages in conversations]
-    common = len({*systems}) < 2
-    return [
-        "\n\n".join(m.content for m in messages[:-1] if not (common and m.role is Role.SYSTEM))
-        for messages in conversations
-    ]
+def _text(messages: Sequence[Message], *, without_system: bool) -> str:
+    """Return the text of a conversation before its last turn."""
+    return "\n\n".join(m.content for m in messages[:-1] if not (without_system and m.role is Role.SYSTEM))
 
 
 def _numbers(rows: Sequence[int]) -> str:

@@ -1,8 +1,9 @@
 """Reads rows with entities: columns of words and tags, or texts with character spans."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,10 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.labels import class_of, mapping_key
+from orchestrator.objective.converted import Converted, RowPart, converted, row_parts
 from orchestrator.objective.entities.entity_words import OUTSIDE, Span, word_spans, words_of
-from orchestrator.objective.entities.tags import valid_spans
-from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.entities.tags import TagReader, is_iobes
+from orchestrator.objective.slice_columns import kept_names
 
 if TYPE_CHECKING:
     import datasets
@@ -42,6 +44,13 @@ class TypeNames:
         place = class_of(mapping_key(value), keys)
         return value if place is None else self.names[keys[place]]
 
+    def new_since(self, before: "TypeNames") -> dict[str, list[str]]:
+        """Return the recorded types and tags that ``before`` lacks, and record them there."""
+        new = {"types": sorted(self.types - before.types), "tags": sorted(self.tags - before.tags)}
+        before.types.update(self.types)
+        before.tags.update(self.tags)
+        return new
+
 
 def read_entities(source: Source, columns: Mapping[str, str], mapping: TypeNames) -> "datasets.Dataset":
     """Return the rows of a source with the columns ``text`` and ``entities``: a JSON list of ``[start, end, type]``.
@@ -57,31 +66,51 @@ def read_entities(source: Source, columns: Mapping[str, str], mapping: TypeNames
     Raises:
         DataError: a column is missing, or a row's tags or spans are invalid; the message names the row.
     """
-    import datasets
-
     rows = read_table(source, columns)
+    kept, own = kept_names(rows, columns, _OWN), TypeNames(names=mapping.names)
     if {"tokens", "tags"} <= {*rows.column_names}:
-        texts, spans = _from_tags(rows, mapping, source)
+        names = getattr(getattr(rows.features["tags"], "feature", None), "names", None)
+        tags = _Tags(names=names, mapping=own, source=source)
+        form, parts = "tags", partial(_tagged, rows, kept, tags)
     elif {"text", "entities"} <= {*rows.column_names}:
-        texts = [_text(value, number, source) for number, value in enumerate(rows["text"][:], start=1)]
-        given = enumerate(zip(texts, rows["entities"][:], strict=True), start=1)
-        spans = [_spans(text, value, mapping, f"{source}, row {number}") for number, (text, value) in given]
+        form, parts = "spans", partial(_marked, rows, kept, own, source)
     else:
         raise DataError(
             f"data.columns: {source} needs the columns tokens and tags, or text and entities (columns: "
             f"{', '.join(rows.column_names)}). Set data.columns: {{tokens: COLUMN, tags: COLUMN}}"
         )
-    kept: dict[str, Sequence[object]] = kept_columns(rows, columns, _OWN)
-    if "group" in rows.column_names:
-        kept["group"] = rows["group"][:]
-    return datasets.Dataset.from_dict(
-        {
-            **kept,
-            "text": texts,
-            "entities": [json.dumps([[each.start, each.end, each.label] for each in row]) for row in spans],
-            "inexact": [_inexact(text, row) for text, row in zip(texts, spans, strict=True)],
-        }
-    )
+    found, recorded = converted(rows, parts, "entities", form, kept, [*mapping.names.items()])
+    mapping.types.update(recorded["types"])
+    mapping.tags.update(recorded["tags"])
+    return found
+
+
+def _converted(
+    texts: Sequence[str], spans: Sequence[Sequence[Span]], part: RowPart, new: Mapping[str, list[str]]
+) -> Converted:
+    import pyarrow as pa
+
+    stored = [json.dumps([[each.start, each.end, each.label] for each in row]) for row in spans]
+    inexact = [_inexact(text, row) for text, row in zip(texts, spans, strict=True)]
+    table: dict[str, pa.Array] = {
+        **part.kept,
+        "text": pa.array(texts, pa.string()),
+        "entities": pa.array(stored, pa.string()),
+        "inexact": pa.array(inexact, pa.int64()),
+    }
+    return Converted(table=pa.table(table), notes=new)
+
+
+def _marked(
+    rows: "datasets.Dataset", kept: Mapping[str, str], mapping: TypeNames, source: Source
+) -> Iterator[Converted]:
+    """Yield the rows with character spans, in parts."""
+    before = TypeNames(names={})
+    for part in row_parts(rows, ["text", "entities"], kept):
+        texts = [_text(value, number, source) for number, value in enumerate(part.columns["text"], part.first + 1)]
+        given = enumerate(zip(texts, part.columns["entities"], strict=True), part.first + 1)
+        spans = [_spans(text, value, mapping, f"{source}, row {number}") for number, (text, value) in given]
+        yield _converted(texts, spans, part, mapping.new_since(before))
 
 
 def stored_spans(stored: str) -> list[Span]:
@@ -89,23 +118,58 @@ def stored_spans(stored: str) -> list[Span]:
     return [Span(start=start, end=end, label=label) for start, end, label in json.loads(stored)]
 
 
-def _from_tags(rows: "datasets.Dataset", mapping: TypeNames, source: Source) -> tuple[list[str], list[list[Span]]]:
-    names = getattr(getattr(rows.features["tags"], "feature", None), "names", None)
-    words = [_listed(value, f"column tokens of {source}", row) for row, value in enumerate(rows["tokens"][:], start=1)]
-    tags = [_listed(value, f"column tags of {source}", row) for row, value in enumerate(rows["tags"][:], start=1)]
-    for number, (some, given) in enumerate(zip(words, tags, strict=True), start=1):
-        if len(some) != len(given):
-            raise DataError(f"{source}, row {number}: {len(some)} tokens and {len(given)} tags; each token needs a tag")
-    named = [[_tag(tag, names, mapping, source) for tag in row] for row in tags]
-    spans = valid_spans(named, f"column tags of {source}")
-    texts, placed = [], []
-    for some, row in zip(words, spans, strict=True):
-        starts = [0]
-        for word in some:
-            starts.append(starts[-1] + len(word) + 1)
-        texts.append(" ".join(some))
-        placed.append([Span(start=starts[s.start], end=starts[s.end] - 1, label=s.label) for s in row])
-    return texts, placed
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Tags:
+    """Reads words and tags.
+
+    Attributes:
+        names: names of numbered tags; None: the data has none.
+        mapping: ``data.labels``; it records the types and tags of the data.
+        source: for messages.
+    """
+
+    names: Sequence[str] | None
+    mapping: TypeNames
+    source: Source
+
+    def of(self, part: RowPart) -> list[tuple[list[str], list[str]]]:
+        """Return the words and the named tags of each row.
+
+        Raises:
+            DataError: a row has no lists, or lists of different lengths, or numbers without names.
+        """
+        words, tags = (
+            [
+                _listed(value, f"column {name} of {self.source}", row)
+                for row, value in enumerate(part.columns[name], part.first + 1)
+            ]
+            for name in ("tokens", "tags")
+        )
+        for number, (some, given) in enumerate(zip(words, tags, strict=True), part.first + 1):
+            if len(some) != len(given):
+                raise DataError(
+                    f"{self.source}, row {number}: {len(some)} tokens and {len(given)} tags; each token needs a tag"
+                )
+        named = ([_tag(tag, self.names, self.mapping, self.source) for tag in row] for row in tags)
+        return [*zip(words, named, strict=True)]
+
+
+def _tagged(rows: "datasets.Dataset", kept: Mapping[str, str], tags: _Tags) -> Iterator[Converted]:
+    """Yield the rows with words and tags, in parts. Rows are read twice: first for the scheme of all tags."""
+    columns, before = ["tokens", "tags"], TypeNames(names={})
+    parts = row_parts(rows, columns, {})
+    reader = TagReader(iobes=any(is_iobes(row) for part in parts for _, row in tags.of(part)))
+    for part in row_parts(rows, columns, kept):
+        texts, spans = [], []
+        for number, (words, named) in enumerate(tags.of(part), part.first + 1):
+            starts = [0]
+            for word in words:
+                starts.append(starts[-1] + len(word) + 1)
+            texts.append(" ".join(words))
+            found = reader.spans(number, named)
+            spans.append([Span(start=starts[s.start], end=starts[s.end] - 1, label=s.label) for s in found])
+        yield _converted(texts, spans, part, tags.mapping.new_since(before))
+    reader.require_valid(f"column tags of {tags.source}")
 
 
 def _listed(value: object, place: str, row: int) -> list[str]:

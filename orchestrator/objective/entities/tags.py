@@ -5,6 +5,7 @@ word (``E-TYPE``) and an entity of one word (``S-TYPE``); BILOU's ``L-`` and ``U
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from orchestrator.core.errors import DataError
 from orchestrator.objective.entities.entity_words import OUTSIDE, Span, strict_spans
@@ -25,35 +26,55 @@ def tags_of(spans: Sequence[Span], number: int) -> list[str]:
     return tags
 
 
-def valid_spans(rows: Sequence[Sequence[str]], place: str) -> list[list[Span]]:
-    """Return the entities of each row. The scheme is IOBES if a tag begins with E, S, L or U, else IOB2.
+def is_iobes(tags: Sequence[str]) -> bool:
+    """Return whether a tag belongs to IOBES alone: it begins with E, S, L or U."""
+    return any(tag[:2] in {"E-", "S-", "L-", "U-"} for tag in tags)
 
-    Args:
-        rows: the tags of each row's words.
-        place: the column and its source, for messages.
 
-    Raises:
-        DataError: a tag has no scheme's form, or does not follow the tag before it; the message names the row.
+@dataclass(kw_only=True, slots=True)
+class TagReader:
+    """Reads the tags of rows in one scheme, and notes the rows with tags that are not valid.
+
+    Attributes:
+        iobes: whether the scheme is IOBES, else IOB2.
+        first: the first wrong row in words; None without one.
+        wrong: number of wrong rows.
     """
-    iobes = any(tag[:2] in {"E-", "S-", "L-", "U-"} for tags in rows for tag in tags)
-    found, wrong = [], []
-    for number, tags in enumerate(rows, start=1):
+
+    iobes: bool
+    first: str | None = None
+    wrong: int = 0
+
+    def spans(self, number: int, tags: Sequence[str]) -> list[Span]:
+        """Return the entities of a row, by its words; none if a tag is not valid.
+
+        Args:
+            number: number of the row, from 1.
+            tags: the tags of its words.
+        """
         normal = [tag if tag == OUTSIDE else f"{_SAME.get(tag[:1], tag[:1])}{tag[1:]}" for tag in tags]
-        problem = _problem(normal, iobes=iobes)
+        problem = _problem(normal, iobes=self.iobes)
         if problem is not None:
-            wrong.append(f"row {number}, word {problem + 1} has {tags[problem]!r} after {_before(tags, problem)}")
-            continue
-        found.append(
-            strict_spans([f"{'B' if tag[0] == 'S' else 'I'}{tag[1:]}" if tag[0] in "ES" else tag for tag in normal])
-        )
-    if wrong:
-        scheme = "IOBES" if iobes else "IOB2"
-        more = f", and {len(wrong) - 1} more rows" if len(wrong) > 1 else ""
+            if self.first is None:
+                self.first = f"row {number}, word {problem + 1} has {tags[problem]!r} after {_before(tags, problem)}"
+            self.wrong += 1
+            return []
+        return strict_spans([f"{'B' if tag[0] == 'S' else 'I'}{tag[1:]}" if tag[0] in "ES" else tag for tag in normal])
+
+    def require_valid(self, place: str) -> None:
+        """Raise ``DataError`` if a row was wrong: a tag has no scheme's form, or does not follow the tag before it.
+
+        Args:
+            place: the column and its source, for the message.
+        """
+        if self.first is None:
+            return
+        scheme = "IOBES" if self.iobes else "IOB2"
+        more = f", and {self.wrong - 1} more rows" if self.wrong > 1 else ""
         raise DataError(
-            f"{place}: the tags are not valid {scheme}: {wrong[0]}{more}. Each entity begins with B-TYPE"
-            f"{' or is S-TYPE, and ends with E-TYPE' if iobes else ''}; other words have O. Correct these rows."
+            f"{place}: the tags are not valid {scheme}: {self.first}{more}. Each entity begins with B-TYPE"
+            f"{' or is S-TYPE, and ends with E-TYPE' if self.iobes else ''}; other words have O. Correct these rows."
         )
-    return found
 
 
 def _before(tags: Sequence[str], place: int) -> str:

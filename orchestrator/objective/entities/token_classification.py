@@ -1,7 +1,7 @@
 """Base class for entities in texts: data, windows, and predictions. The loss is that of ``TokenLabels``."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
+from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.entities.entity_rows import TypeNames, read_entities, stored_spans
 from orchestrator.objective.entities.entity_words import OUTSIDE, first_tokens, windows, word_spans, words_of
 from orchestrator.objective.entities.tags import tag_names, tags_of
@@ -139,18 +140,16 @@ class TokenClassification(TokenLabels):
         return None
 
 
-def tagged_words(rows: "datasets.Dataset") -> list[tuple[list[str], list[str]]]:
-    """Return the words and the IOB2 tags of each row."""
-    found = []
-    for text, entities in zip(rows["text"][:], rows["entities"][:], strict=True):
+def tagged_words(rows: "datasets.Dataset") -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the words and the IOB2 tags of each row."""
+    for text, entities in zip(values_in_parts(rows, "text"), values_in_parts(rows, "entities"), strict=True):
         words = words_of(text)
         tags = tags_of(word_spans(stored_spans(entities), words), len(words))
-        found.append(([text[start:end] for start, end in words], tags))
-    return found
+        yield [text[start:end] for start, end in words], tags
 
 
 def _counts(rows: "datasets.Dataset") -> Counter[str]:
-    return Counter(span.label for stored in rows["entities"][:] for span in stored_spans(stored))
+    return Counter(span.label for stored in values_in_parts(rows, "entities") for span in stored_spans(stored))
 
 
 def _warnings(splits: Splits, counts: Mapping[str, Counter[str]], types: Sequence[str]) -> list[str]:
@@ -159,7 +158,7 @@ def _warnings(splits: Splits, counts: Mapping[str, Counter[str]], types: Sequenc
         absent = [name for name in types if not counts[split][name]]
         if absent:
             warnings.append(f"{split} has no entities of {', '.join(absent)}: {effect}.")
-    inexact = sum(sum(rows["inexact"][:]) for rows in splits.by_name().values())
+    inexact = sum(sum(values_in_parts(rows, "inexact")) for rows in splits.by_name().values())
     if inexact:
         total = sum(counts[name].total() for name in counts)
         warnings.append(

@@ -1,10 +1,10 @@
 """Reads questions, contexts and answers, in the forms of SQuAD or in flat columns."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError
@@ -28,36 +28,63 @@ class LocatedAnswers:
     unsure: bool = False
 
 
-def locate_answers(rows: "datasets.Dataset", columns: Mapping[str, str], source: Source) -> list[LocatedAnswers]:
-    """Return the answers of all rows, each found at its place in the context.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerColumns:
+    """The columns of a source with its answers.
 
     The column ``answers`` holds ``{text: […], answer_start: […]}``, a list of ``{text, answer_start}``, or either of
     them in JSON notation. Without it, ``answer`` and, optionally, ``answer_start`` hold one answer per row. Null, no
     text and an empty list mean: the context has no answer.
 
-    Args:
-        rows: with the columns ``question``, ``context`` and those of the answers.
-        columns: the source's column name by name, for messages.
-        source: for messages.
-
-    Raises:
-        DataError: a column is missing, or an answer does not stand at its place in the context.
+    Attributes:
+        names: the columns to read, by the objective's names.
+        place: the column and its source, for messages.
     """
-    names = rows.column_names
-    if "answers" not in names and "answer" not in names:
-        raise DataError(
-            f"data.columns: {source} has neither a column 'answers' nor 'answer' (columns: {', '.join(names)}). Set "
-            "data.columns: {answers: COLUMN}, or {answer: COLUMN, answer_start: COLUMN}."
-        )
-    name = "answers" if "answers" in names else "answer"
-    place = f"column {columns.get(name, name)} of {source}"
-    if name == "answers":
-        written = [_pairs(cell, f"{place} (row {row + 1})") for row, cell in enumerate(rows["answers"][:])]
-    else:
-        starts: list[object] = rows["answer_start"][:] if "answer_start" in names else [None] * len(rows)
-        written = [[(text, start)] for text, start in zip(rows["answer"][:], starts, strict=True)]
-    contexts = rows["context"][:]
-    return [_found(pairs, contexts[row] or "", f"{place} (row {row + 1})") for row, pairs in enumerate(written)]
+
+    names: tuple[str, ...]
+    place: str
+
+    @classmethod
+    def of(cls, names: Collection[str], columns: Mapping[str, str], source: Source) -> Self:
+        """Return the columns of a source.
+
+        Args:
+            names: of all columns.
+            columns: the source's column name by name, for messages.
+            source: for messages.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        if "answers" not in names and "answer" not in names:
+            raise DataError(
+                f"data.columns: {source} has neither a column 'answers' nor 'answer' (columns: {', '.join(names)}). "
+                "Set data.columns: {answers: COLUMN}, or {answer: COLUMN, answer_start: COLUMN}."
+            )
+        found = ("answers",) if "answers" in names else tuple(n for n in ("answer", "answer_start") if n in names)
+        return cls(names=found, place=f"column {columns.get(found[0], found[0])} of {source}")
+
+    def locate(self, values: Mapping[str, Sequence[Any]], first: int = 0) -> list[LocatedAnswers]:
+        """Return the answers of some rows, each found at its place in the context.
+
+        Args:
+            values: those of ``context`` and of ``names``, by column.
+            first: number of rows before them, for messages.
+
+        Raises:
+            DataError: an answer does not stand at its place in the context.
+        """
+        contexts = values["context"]
+        if self.names == ("answers",):
+            written = [_pairs(cell, self._at(row)) for row, cell in enumerate(values["answers"], first)]
+        else:
+            starts = values.get("answer_start", [None] * len(contexts))
+            written = [[(text, start)] for text, start in zip(values["answer"], starts, strict=True)]
+        rows = enumerate(zip(written, contexts, strict=True), first)
+        return [_found(pairs, context or "", self._at(row)) for row, (pairs, context) in rows]
+
+    def _at(self, row: int) -> str:
+        return f"{self.place} (row {row + 1})"
 
 
 def _pairs(written: object, place: str) -> list[tuple[object, object]]:

@@ -6,19 +6,21 @@ of a token are those of the start and of the end of the answer. B: windows, T: t
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
-from orchestrator.objective.extractive_qa.answer_columns import LocatedAnswers, locate_answers, squad_file
+from orchestrator.objective.converted import Converted, converted, row_parts, values_in_parts
+from orchestrator.objective.extractive_qa.answer_columns import AnswerColumns, LocatedAnswers, squad_file
 from orchestrator.objective.extractive_qa.answer_spans import RowAnswers, Window, WindowSpans, best_spans, join, windows
 from orchestrator.objective.padding import IGNORED, pad
 from orchestrator.objective.protocol import Example, Head, Splits
-from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.slice_columns import kept_names
 from orchestrator.objective.splits import Splitter, read_splits
 from orchestrator.objective.text_pairs import PAIR
 
@@ -57,7 +59,7 @@ class ExtractiveQA:
         if plan.labels:
             raise DataError(f"data.labels: {self.name} has answers instead of classes. Remove data.labels")
         splits = read_splits(plan, self.read, Splitter(label="answerable"))
-        unsure = sum(map(sum, (rows["unsure"][:] for rows in splits.by_name().values())))
+        unsure = sum(sum(values_in_parts(rows, "unsure")) for rows in splits.by_name().values())
         if not unsure:
             return splits
         warning = (
@@ -67,13 +69,11 @@ class ExtractiveQA:
         return replace(splits, summary=replace(splits.summary, warnings=(*splits.summary.warnings, warning)))
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
-        """Return the rows of a source; see ``answer_columns.locate_answers`` for the columns of the answers.
+        """Return the rows of a source; see ``AnswerColumns`` for those of the answers. Rows are converted in parts.
 
         Raises:
             DataError: a column is missing, or an answer does not stand in its context.
         """
-        import datasets
-
         texts = ("question", "context")
         rows = squad_file(source)
         if rows is None:
@@ -84,23 +84,10 @@ class ExtractiveQA:
                 names = ", ".join(rows.column_names)
                 raise DataError(f"data.columns.{wrong[0]}: {source} is a file of SQuAD's form with the columns {names}")
             rows = rows.rename_columns({old: new for new, old in columns.items() if old != new})
-        answers = locate_answers(rows, columns, source)
-        contexts = [context or "" for context in rows["context"][:]]
-        groups = rows["group"][:] if "group" in rows.column_names else [None] * len(rows)
-        return datasets.Dataset.from_dict(
-            {
-                **kept_columns(rows, columns, _OWN),
-                "text": rows["question"][:],
-                PAIR: rows["context"][:],
-                "answers": [{"text": [*each.texts], "answer_start": [*each.starts]} for each in answers],
-                "answerable": ["yes" if each.texts else "no" for each in answers],
-                "unsure": [each.unsure for each in answers],
-                "group": [
-                    str(group) if group not in {None, ""} else _name_of(context)
-                    for group, context in zip(groups, contexts, strict=True)
-                ],
-            }
-        )
+        answers = AnswerColumns.of(rows.column_names, columns, source)
+        kept = {new: old for new, old in kept_names(rows, columns, _OWN).items() if old != "group"}
+        found, _ = converted(rows, partial(_converted, rows, kept, answers), "answers", kept)
+        return found
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
         """Tokenise the windows of all rows; see ``answer_spans.windows``.
@@ -189,6 +176,31 @@ class ExtractiveQA:
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None; a task may override this."""
         return None
+
+
+def _converted(rows: "datasets.Dataset", kept: Mapping[str, str], answers: AnswerColumns) -> Iterator[Converted]:
+    import pyarrow as pa
+
+    names = [name for name in ("question", "context", "group", *answers.names) if name in rows.column_names]
+    kinds = {"text": pa.list_(pa.string()), "answer_start": pa.list_(pa.int64())}
+    for part in row_parts(rows, names, kept):
+        found, contexts = answers.locate(part.columns, part.first), part.columns["context"]
+        groups = part.columns.get("group", [None] * len(contexts))
+        stored = [{"text": [*each.texts], "answer_start": [*each.starts]} for each in found]
+        named = [
+            str(group) if group not in {None, ""} else _name_of(context or "")
+            for group, context in zip(groups, contexts, strict=True)
+        ]
+        table: dict[str, pa.Array] = {
+            **part.kept,
+            "text": pa.array(part.columns["question"], pa.string()),
+            PAIR: pa.array(contexts, pa.string()),
+            "answers": pa.array(stored, pa.struct(kinds)),
+            "answerable": pa.array(["yes" if each.texts else "no" for each in found], pa.string()),
+            "unsure": pa.array([each.unsure for each in found], pa.bool_()),
+            "group": pa.array(named, pa.string()),
+        }
+        yield Converted(table=pa.table(table))
 
 
 def _key(question: str, context: str, answers: LocatedAnswers) -> str:

@@ -10,11 +10,10 @@ from orchestrator.core.errors import DataError
 from orchestrator.objective.chat.messages import Message, Role, read_messages
 from orchestrator.objective.chat.template import Renderer
 from orchestrator.objective.padding import IGNORED
-from orchestrator.objective.preference.columns import CHOSEN, PROMPT, REJECTED, Pair, pair_table
+from orchestrator.objective.preference.columns import CHOSEN, PROMPT, REJECTED, Pair, PairForm, converted_pairs
 from orchestrator.objective.preference.objective import PreferencePairs
 from orchestrator.objective.protocol import Example
 from orchestrator.objective.sequences import join
-from orchestrator.objective.slice_columns import kept_columns
 
 if TYPE_CHECKING:
     import datasets
@@ -45,20 +44,7 @@ class ChatPreferencePairs(PreferencePairs):
             DataError: a column is missing, a cell has no messages, or a row has no prompt.
         """
         rows = read_table(source, columns, required=(CHOSEN, REJECTED))
-        prompts = rows[PROMPT][:] if PROMPT in rows.column_names else [None] * len(rows)
-        parts = []
-        for row, cells in enumerate(zip(prompts, rows[CHOSEN][:], rows[REJECTED][:], strict=True), 1):
-            try:
-                parts.append(_parts(*cells))
-            except DataError as error:
-                raise DataError(f"{source}: row {row}: {error}") from error
-        pairs = [Pair(prompt=_text(prompt), chosen=_text(one), rejected=_text(other)) for prompt, one, other in parts]
-        further: dict[str, Sequence[object]] = {**kept_columns(rows, columns, (PROMPT, CHOSEN, REJECTED, "group"))}
-        if "group" in rows.column_names:
-            further["group"] = rows["group"][:]
-        for place, name in enumerate(_MESSAGES.values()):
-            further[name] = [[message.to_json() for message in part[place]] for part in parts]
-        return pair_table(pairs, further, left_out)
+        return converted_pairs(rows, columns, left_out, source, _form())
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
         """Render and tokenise both conversations of each row; see ``PreferencePairs.encode``.
@@ -91,6 +77,22 @@ class ChatPreferencePairs(PreferencePairs):
             kept = start[max(0, len(start) + max(map(len, answers)) - max_length) :]
             examples.append(join([_sequence(kept, *side) for side in zip(answers, masks, strict=True)]))
         return examples
+
+
+def _form() -> PairForm:
+    """Return the form of pairs of conversations; their messages are further columns."""
+    import pyarrow as pa
+
+    messages = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
+    further = dict.fromkeys(_MESSAGES.values(), messages)
+    return PairForm(name="pairs of conversations", pair=_pair_of, further=further, needs_text=False)
+
+
+def _pair_of(prompt: object, chosen: object, rejected: object) -> tuple[Pair, Mapping[str, object]]:
+    parts = _parts(prompt, chosen, rejected)
+    before, one, other = map(_text, parts)
+    messages = ([message.to_json() for message in part] for part in parts)
+    return Pair(prompt=before, chosen=one, rejected=other), dict(zip(_MESSAGES.values(), messages, strict=True))
 
 
 def _parts(prompt: object, chosen: object, rejected: object) -> tuple[_Conversation, _Conversation, _Conversation]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
+from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.splits.draw import rank
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import Columns, group_name
 from orchestrator.objective.text_pairs import row_texts
@@ -88,7 +90,7 @@ def _labels(splits: Splits) -> list[str]:
     name = _COLUMNS.label
     found: list[str] = []
     for rows in (splits.train, splits.validation):
-        values = rows[name][:] if name in rows.column_names else [None] * len(rows)
+        values = values_in_parts(rows, name) if name in rows.column_names else [None] * len(rows)
         found += [str(value) if isinstance(value, int | str) else "" for value in values]
     return found
 
@@ -101,9 +103,9 @@ def _related(splits: Splits, plan: DataPlan) -> list[int]:
         keys += [[("row", first + row)] for row in range(len(rows))]
         if _COLUMNS.text in rows.column_names:
             for row, text in enumerate(row_texts(rows, _COLUMNS.text)):
-                keys[first + row].append(("near", forms(text).near))
+                keys[first + row].append(("near", rank(plan.seed, forms(text).near)))
         if _COLUMNS.group in rows.column_names:
-            for row, group in enumerate(rows[_COLUMNS.group][:]):
+            for row, group in enumerate(values_in_parts(rows, _COLUMNS.group)):
                 if (name := group_name(group)) is not None:
                     keys[first + row].append(("group", name))
     return _components(keys)

@@ -5,12 +5,13 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import DataError
+from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.splits.draw import draw, rank
 from orchestrator.objective.splits.rules import SplitRule
-from orchestrator.objective.text_pairs import PART, row_texts
+from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets
@@ -82,11 +83,11 @@ class Table:
             orders.append(rank(seed, form.order))
         labels: list[Hashable] = [None] * len(copies)
         if columns.label is not None:
-            labels = [tuple(label) if isinstance(label, list) else label for label in rows[columns.label][:]]
+            labels = [tuple(label) if isinstance(label, list) else label for label in _labels(rows, columns, seed)]
         incomplete = {i: NO_LABEL for i, label in enumerate(labels) if label is None} if columns.label else {}
         targets = [rank(seed, "")] * len(copies)
         if columns.target is not None:
-            for row, target in enumerate(_values(rows, columns.target)):
+            for row, target in enumerate(values_in_parts(rows, columns.target)):
                 written = "" if target is None else str(target).strip()
                 if not written:
                     incomplete[row] = NO_TARGET
@@ -94,7 +95,8 @@ class Table:
                     targets[row] = rank(seed, unicodedata.normalize("NFC", written))
         groups: list[str | None] = [None] * len(copies)
         if columns.group in rows.column_names:
-            groups = [group_name(group) if rule.lone_rows else str(group) for group in rows[columns.group][:]]
+            values = values_in_parts(rows, columns.group)
+            groups = [group_name(group) if rule.lone_rows else str(group) for group in values]
         grouped = [*enumerate(groups)]
         return cls(
             copies=copies,
@@ -154,6 +156,13 @@ class Table:
         return chosen, usable, +Counter({GROUP: same_unit, NEAR.format(split): len(other_units) - len(usable)})
 
 
+def _labels(rows: "datasets.Dataset", columns: Columns, seed: int) -> Iterator[Any]:
+    """Yield the labels; a text that only tells copies apart is a hash."""
+    assert columns.label is not None, "the caller has checked it"
+    for label in values_in_parts(rows, columns.label):
+        yield rank(seed, label) if isinstance(label, str) and not columns.stratify else label
+
+
 def refuse_overlap(splits: Sequence[tuple[str, Sequence[Hashable], Sequence[str]]]) -> None:
     """Raise ``DataError`` if two splits share a form.
 
@@ -165,13 +174,6 @@ def refuse_overlap(splits: Sequence[tuple[str, Sequence[Hashable], Sequence[str]
         for row, form in enumerate(forms):
             if seen.setdefault(form, split) != split:
                 raise DataError(f"a row is in both {seen[form]} and {split}: {texts[row][:80]!r}")
-
-
-def _values(rows: "datasets.Dataset", name: str) -> Iterator[object]:
-    """Yield the values of a column, read in parts."""
-    column = rows.select_columns([name])
-    for start in range(0, len(rows), PART):
-        yield from column[start : start + PART][name]
 
 
 def group_name(group: object) -> str | None:

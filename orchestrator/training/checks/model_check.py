@@ -14,6 +14,7 @@ from orchestrator.assets.models import load_pretrained, require_model, resolve_m
 from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError, LoratoryError, ModelError, first_line
+from orchestrator.objective.converted import row_parts
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Head, Objective, Splits
@@ -122,12 +123,14 @@ class CheckedModel:
 
     def _ids(self, rows: "datasets.Dataset", max_length: int | None) -> Iterator[Sequence[int]]:
         for name, feature in rows.features.items():
-            if getattr(feature, "dtype", None) == "string" and name != "group" and len(rows):
+            if getattr(feature, "dtype", None) == "string" and name != "group":
                 cut = max_length is not None
-                given = self.tokenizer(
-                    rows[name][:], truncation=cut, max_length=max_length, add_special_tokens=False, verbose=False
-                )
-                yield from given["input_ids"]
+                for part in row_parts(rows, [name], {}):
+                    texts = part.columns[name]
+                    given = self.tokenizer(
+                        texts, truncation=cut, max_length=max_length, add_special_tokens=False, verbose=False
+                    )
+                    yield from given["input_ids"]
 
 
 def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Objective, Splits, CheckedModel]:

@@ -21,7 +21,7 @@ from orchestrator.assets.code_digest import code_of, installed_packages, own_cod
 from orchestrator.core.manifest import sync
 from orchestrator.objective.digest import digest, has_slices
 from orchestrator.objective.encoded_rows import EncodedRows, EncodedTable
-from orchestrator.objective.protocol import ComparesWithBase, Example, Objective
+from orchestrator.objective.protocol import Example, Objective
 
 if TYPE_CHECKING:
     import datasets
@@ -47,8 +47,7 @@ class Encoder:
     def encode(self, rows: "datasets.Dataset", max_length: int, rows_digest: str | None = None) -> Sequence[Example]:
         """Return the examples of rows, from the stored entry if there is one.
 
-        The examples of an objective that adds values to its rows, and examples that Arrow cannot hold unchanged, are
-        a list in memory. See ``key`` for the arguments.
+        Examples that Arrow cannot hold unchanged are a list in memory. See ``key`` for the arguments.
         """
         if self._basis is None or len(rows) == 0:
             return self._objective.encode(rows, self._tokenizer, max_length)
@@ -66,7 +65,7 @@ class Encoder:
             stored = self._mapped(key)
         if stored is None:  # another process removed the entry
             return self._objective.encode(rows, self._tokenizer, max_length)
-        return [*stored] if isinstance(self._objective, ComparesWithBase) else stored
+        return stored
 
     def key(self, rows: "datasets.Dataset", max_length: int, rows_digest: str | None = None) -> str:
         """Return the name of the entry of some rows.

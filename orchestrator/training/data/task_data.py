@@ -16,7 +16,7 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.evaluation.generation.answers import AnswerRows
 from orchestrator.objective.digest import digest
-from orchestrator.objective.encoded_rows import EncodedRows, values_of
+from orchestrator.objective.encoded_rows import class_ids_of, joined
 from orchestrator.objective.protocol import Example, Objective, Splits, WritesAnswers
 from orchestrator.objective.splits import Fold, folds
 from orchestrator.objective.windows import of_rows, rows_of
@@ -96,9 +96,9 @@ class TaskData:
         """Names of all splits, shift sets last."""
         return ("train", "validation", "test", *self.shift_sets)
 
-    def all_rows(self, max_length: int) -> list[Example]:
+    def all_rows(self, max_length: int) -> Sequence[Example]:
         """Return the encoded rows of all splits in the order of ``names``."""
-        return [row for name in self.names for row in self.split(name, max_length)]
+        return joined(self.split(name, max_length) for name in self.names)
 
     def train(self, task: TrialTask) -> Sequence[Example]:
         """Return the examples of a trial's training rows: the first ``train_fraction`` of one fixed order.
@@ -109,9 +109,8 @@ class TaskData:
         used = of_rows(rows, order[: math.ceil(task.settings.train_fraction * len(order))])
         if task.share is None:
             return used
-        values = values_of(used, "labels")
-        first = [values[places.start] for places in rows_of(used)]
-        labels = [label if isinstance(label, int) else None for label in first]
+        values = class_ids_of(used)
+        labels = [values[places.start] for places in rows_of(used)]
         return of_rows(used, stratified_subset(labels, task.share, task.seed))
 
     def train_eval(self, task: TrialTask) -> Sequence[Example]:
@@ -175,10 +174,7 @@ class TaskData:
         train = self.split("train", task.settings.max_length)
         if task.fold is None:
             return train
-        validation = self.split("validation", task.settings.max_length)
-        if isinstance(train, EncodedRows) and isinstance(validation, EncodedRows):
-            return train.joined(validation)
-        return [*train, *validation]
+        return joined([train, self.split("validation", task.settings.max_length)])
 
     def _order(self, fold: int | None) -> list[int]:
         """Return the places of the training rows in ``_pool``, in one fixed random order."""

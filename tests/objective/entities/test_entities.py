@@ -18,7 +18,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.evaluation.entities.entity_metrics import entity_metrics
 from orchestrator.objective.entities.entity_rows import stored_spans
 from orchestrator.objective.entities.entity_words import Span, strict_spans, windows, words_of
-from orchestrator.objective.entities.tags import tags_of, valid_spans
+from orchestrator.objective.entities.tags import TagReader, is_iobes, tags_of
 from orchestrator.objective.protocol import Splits
 from tests.fakes.tiny_models import tiny_bert
 
@@ -67,7 +67,8 @@ def test_both_schemes_mark_the_same_entities() -> None:
     assert iob2 == ["B-A", "B-A", "I-A", "I-A", "O", "B-B", "O"]
     iobes = ["S-A", "B-A", "I-A", "E-A", "O", "S-B", "O"]
     bilou = ["U-A", "B-A", "I-A", "L-A", "O", "U-B", "O"]
-    assert valid_spans([iob2], "tags") == valid_spans([iobes], "tags") == valid_spans([bilou], "tags") == [spans]
+    for tags in (iob2, iobes, bilou):
+        assert TagReader(iobes=is_iobes(tags)).spans(1, tags) == spans
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,10 @@ def test_both_schemes_mark_the_same_entities() -> None:
     ],
 )
 def test_invalid_tags_are_named_with_their_row(tags: list[str], message: str) -> None:
+    reader = TagReader(iobes=is_iobes(tags))
+    assert reader.spans(1, ["O"]) == reader.spans(2, tags) == []
     with pytest.raises(DataError, match=message):
-        valid_spans([["O"], tags], "tags")
+        reader.require_valid("tags")
 
 
 def test_forms_of_data_give_the_same_rows(tmp_path: Path) -> None:

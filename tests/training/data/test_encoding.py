@@ -19,7 +19,16 @@ from orchestrator.assets.tables.values import TaskColumns
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.objective.encoded_rows import KEPT, EncodedRows, lengths_of, sizes_of, values_of
+from orchestrator.objective.encoded_rows import (
+    KEPT,
+    EncodedRows,
+    add_values,
+    class_ids_of,
+    joined,
+    lengths_of,
+    sizes_of,
+    values_of,
+)
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Example
 from orchestrator.objective.windows import of_rows, rows_of
@@ -94,8 +103,22 @@ def test_stored_examples_are_the_encoded_ones(tokenizer: PreTrainedTokenizerBase
     assert of_rows(stored, [7, 0, 3]) == of_rows(plain, [7, 0, 3])
     both = stored.joined(stored.select([5]))
     assert both.select([2, len(plain), 1]) == [plain[2], plain[5], plain[1]]
-    for read in (lengths_of, sizes_of, lambda some: values_of(some, "window"), lambda some: values_of(some, "labels")):
+    assert joined([stored, [], stored.select([5])]) == both
+    for read in (lengths_of, sizes_of, class_ids_of, lambda some: values_of(some, "window")):
         assert read(both) == read([*plain, plain[5]])
+    add_values(both, "reference", [[float(row)] for row in range(len(both))])
+    assert stored[7] == {**plain[7], "reference": [7.0]}
+    assert [row["reference"] for row in stored.select([5, 0])] == [[float(len(plain))], [0.0]]
+
+
+def test_pairs_of_answers_are_stored(tokenizer: PreTrainedTokenizerBase) -> None:
+    texts = {name: [f"{name} {row}" for row in range(9)] for name in ("text", "chosen", "rejected")}
+    rows, objective = datasets.Dataset.from_dict(texts), load_objective("preference")
+    tokenizer.eos_token = tokenizer.sep_token
+    stored = Encoder(objective, tokenizer).encode(rows, 32)
+    assert isinstance(stored, EncodedRows)
+    assert stored == objective.encode(rows, tokenizer, 32)
+    assert class_ids_of(stored) == [None] * 9
 
 
 def test_second_encoder_reads_the_stored_rows(tokenizer: PreTrainedTokenizerBase) -> None:
