@@ -6,11 +6,36 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.assets.cache import cache_root
+from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError
 
 
-def build_once(name: str, make: Callable[[Path], Path], root: Path | None = None) -> Path:
-    """Return the folder ``name`` of the cache; make it if it is absent.
+def build_in_cache(name: str, make: Callable[[Path], Path]) -> Path:
+    """Return the folder ``name`` of the cache; make it if it is absent, as ``build_once``.
+
+    Raises:
+        AssetError: the cache folder cannot be created or written.
+    """
+    root = cache_root()
+    if (root / name).is_dir():
+        return root / name
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AssetError(
+            f"the cache folder {root} cannot be created ({error}); set LORATORY_CACHE to another folder"
+        ) from error
+    try:
+        return build_once(name, make, root)
+    except Exception as error:  # all errors are inspected; only disk faults are converted
+        why = disk_fault(error)
+        if why is None:
+            raise
+        raise AssetError(f"{unwritable(root, why)}; or set LORATORY_CACHE to another folder") from error
+
+
+def build_once(name: str, make: Callable[[Path], Path], root: Path) -> Path:
+    """Return the folder ``root/name``; make it if it is absent.
 
     Of several processes, one makes the folder and the others wait. The folder is renamed into place when it is
     complete, so a killed process leaves none.
@@ -18,23 +43,13 @@ def build_once(name: str, make: Callable[[Path], Path], root: Path | None = None
     Args:
         name: the folder's name.
         make: gets an empty temporary folder; returns the complete folder inside it.
-        root: the folder around it; None: the cache.
-
-    Raises:
-        AssetError: the cache folder cannot be created.
+        root: the folder around it, which exists.
     """
-    root = cache_root() if root is None else root
     folder = root / name
     if folder.is_dir():
         return folder
     from filelock import FileLock
 
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AssetError(
-            f"the cache folder {root} cannot be created ({error}); set LORATORY_CACHE to another folder"
-        ) from error
     with FileLock(root / f".{name}.lock"):
         if not folder.is_dir():  # another process may have made it in the meantime
             for leftover in root.glob(f".{name}.part-*"):  # of a killed process

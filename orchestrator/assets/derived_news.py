@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.assets.build_once import build_once
+from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.fetch import verify
 
 Row = dict[str, Any]
@@ -144,6 +144,6 @@ def derived_news(name: str, articles: Callable[[], Iterable[str]]) -> list[Row]:
         verify(file, derived.sha256)
         return file.parent
 
-    file = build_once(f"{name}-{derived.sha256[:8]}", make) / "rows.jsonl"
+    file = build_in_cache(f"{name}-{derived.sha256[:8]}", make) / "rows.jsonl"
     with file.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]

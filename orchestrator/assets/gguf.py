@@ -6,9 +6,9 @@ import hashlib
 import io
 from pathlib import Path
 
-from orchestrator.assets.build_once import build_once
+from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.cache import quiet_hugging_face
-from orchestrator.core.errors import AssetError, LoratoryError, ModelError, first_line
+from orchestrator.core.errors import AssetError, LoratoryError, ModelError, first_line, memory_ran_out
 
 SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
@@ -30,7 +30,7 @@ def model_of_gguf(file: Path) -> Path:
     if start != _MAGIC:
         raise ModelError(f"{file} is not a GGUF file: it starts with {start!r}. Download the model again.")
     digest = _digest(file, stat.st_size, stat.st_mtime_ns)
-    return build_once(f"gguf-{digest[:16]}", lambda scratch: _converted(file, scratch / "model"))
+    return build_in_cache(f"gguf-{digest[:16]}", lambda scratch: _converted(file, scratch / "model"))
 
 
 @functools.cache
@@ -55,6 +55,8 @@ def _converted(file: Path, into: Path) -> Path:
     except LoratoryError:
         raise
     except Exception as error:  # transformers raises plain exceptions for unknown architectures and quantisations
+        if memory_ran_out(error):
+            raise ModelError(f"{file}: memory does not suffice to convert it; each weight takes 4 bytes") from error
         raise ModelError(
             f"{file}: transformers cannot convert this GGUF model: {first_line(error)}. Name the model's original "
             "folder or hub id."

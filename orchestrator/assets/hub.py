@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError
 
 ANSWER_S = 4.0
@@ -38,6 +39,9 @@ def hub_errors(asset: str) -> Iterator[None]:
     except (OSError, HfHubHTTPError, EntryNotFoundError) as error:
         if problem is None and (refusal := _refusal(error)) is not None:
             raise AssetError(f"{asset} could not be loaded from the hub: {refusal}") from error
+        if (why := disk_fault(error)) is not None:
+            cache = "the hub's cache (set HF_HOME to another folder)"
+            raise AssetError(f"{asset} could not be loaded from the hub: {unwritable(cache, why)}") from error
         message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
         reason = message if problem is None else f"{problem}, and there is no local copy"
         raise AssetError(f"{asset} could not be loaded from the hub: {reason}\n{HINT}") from error

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError, ModelError, UserError, first_line
 
 _REMEDY = (
@@ -30,6 +31,9 @@ def kaggle_model(handle: str) -> Path:
     try:
         folder = Path(kagglehub.model_download(handle))
     except Exception as error:  # kagglehub has no common base of its errors; the message has it
+        if (why := disk_fault(error)) is not None:
+            cache = "Kaggle's cache (set KAGGLEHUB_CACHE to another folder)"
+            raise AssetError(f"model kaggle:{handle} could not be loaded: {unwritable(cache, why)}") from error
         reason = "Kaggle does not answer." if _is_unreachable(error) else first_line(error)
         raise AssetError(f"model kaggle:{handle} could not be loaded: {reason} {_REMEDY}") from error
     if not (folder / "config.json").is_file():

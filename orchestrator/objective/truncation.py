@@ -1,12 +1,12 @@
 """Counts the rows truncated to ``max_length`` tokens, before training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Source
 from orchestrator.core.errors import AssetError, LoratoryError, first_line
-from orchestrator.objective.converted import values_in_parts
+from orchestrator.objective.converted import PART, values_in_parts
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
 from orchestrator.objective.sequences import LENGTHS, longest
@@ -85,7 +85,7 @@ def token_lengths(
     lengths = {}
     for name, rows in splits.by_name().items():
         some = _evenly(rows, sample_size)
-        lengths[name] = [_length(example) for example in objective.encode(some, tokenizer, limit)]
+        lengths[name] = [*_lengths(objective, some, tokenizer, limit)]
     return lengths
 
 
@@ -150,8 +150,17 @@ def _count(
     objective.encode(rows.select([0]), tokenizer, max_length)  # raises if max_length is too short for the prompt
     # A limit of one token more is not enough for conversations: they lose whole turns.
     limit = _NO_LIMIT if hasattr(objective, "chat_template") else max_length + 1
-    examples = objective.encode(rows, tokenizer, limit)
-    return round(sum(_length(example) > max_length for example in examples) * count / len(rows))
+    exceeding = sum(length > max_length for length in _lengths(objective, rows, tokenizer, limit))
+    return round(exceeding * count / len(rows))
+
+
+def _lengths(
+    objective: Objective, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", limit: int
+) -> Iterator[int]:
+    """Yield the length in tokens of each example; the rows are encoded in parts."""
+    for start in range(0, len(rows), PART):
+        part = rows.select(range(start, min(start + PART, len(rows))))
+        yield from map(_length, objective.encode(part, tokenizer, limit))
 
 
 def _length(example: Example) -> int:

@@ -101,7 +101,7 @@ def difference(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str | None
 
     try:
         loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001  any error becomes the message
+    except Exception as error:  # noqa: BLE001  (tokenizers raises plain Exception; the caller tells the message)
         return f"{type(error).__name__}: {error}"
     for probe in (*_PROBES, _words_of(tokenizer)):
         # Not verbose: transformers would warn of long probes.

@@ -1,5 +1,6 @@
 """GGUF files, PyTorch Hub and Kaggle as base models."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,18 @@ def test_gguf_file_is_converted_once(tmp_path: Path, cache: Path) -> None:
     other = tmp_path / "copy.gguf"
     other.write_bytes((tmp_path / FILE).read_bytes())
     assert resolve_model(Source(origin=Origin.LOCAL, name=str(other))) == str(folder), "cached by content"
+
+
+def test_full_disk_is_no_fault_of_the_model(tmp_path: Path, cache: Path) -> None:
+    write_gguf(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # bytes of a file; the weights need more
+    try:
+        with pytest.raises(AssetError, match=r"cache cannot be written: File too large.* or set LORATORY_CACHE"):
+            require_model(Source(origin=Origin.LOCAL, name=str(tmp_path / FILE)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [path for path in cache.iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize("size", [3, 100, 2000, -100])
