@@ -55,7 +55,8 @@ class TestTuneExecutor(ExecutorContract):
 
         threading.Thread(target=stop_when_training, daemon=True).start()
         records = sweep.run(self.executor(slow), parallel=self.parallel, stop=stop)
-        assert all(record.state is TrialState.RUNNING and not record.reports for record in records)
+        assert {record.state for record in records} == {TrialState.RUNNING}
+        assert not any(record.reports for record in records)
 
 
 def test_tune_ends_at_once_without_trials(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_reused_pid_does_not_hold_the_sweep(tmp_path: Path, holder: subprocess.P
     sweep = ledger.sweeps.find("s")
     with ledger.database.write() as connection:
         connection.execute(update(drivers).values(process_started_at=drivers.c.process_started_at - 1000))
+    assert ledger.drivers.live(sweep.id) is None
     with ledger.drivers.hold(sweep.id):
         pass
 

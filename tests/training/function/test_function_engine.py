@@ -233,7 +233,8 @@ def test_interpreter_of_its_own_needs_no_loratory(build: Build, tmp_path: Path) 
 
 
 def _await_end(pids: list[int]) -> None:
-    """Wait for processes that were killed: the system ends them a moment later."""
+    """Wait for processes that were killed, a function and its child: the system ends them a moment later."""
+    assert len(pids) == 2
     until = time.monotonic() + 30
     while any(map(_runs, pids)) and time.monotonic() < until:
         time.sleep(0.05)

@@ -140,7 +140,9 @@ def test_decoded_weights_are_near_the_originals(quantisation: Quantisation, tmp_
 
     folder = tiny_bert(tmp_path, width=64)
     plain = load_base(Source(origin=Origin.LOCAL, name=str(folder)), TinyClassification(), "cpu").model
-    for name, layer in in_4_bits(load(folder, TinyClassification(), quantisation=quantisation).model).items():
+    layers = in_4_bits(load(folder, TinyClassification(), quantisation=quantisation).model)
+    assert layers
+    for name, layer in layers.items():
         original = plain.get_submodule(name).weight
         assert isinstance(original, torch.Tensor)
         error = (weight_of(layer.weight) - original).norm() / original.norm()

@@ -58,10 +58,14 @@ def test_closing_runs_the_cleanup_of_the_thread() -> None:
 
 
 def test_unstarted_thread_can_be_closed() -> None:
+    ran: list[int] = []
+
     def body(pushing: PausableThread[int]) -> None:
+        ran.append(1)
         pushing.push(1)
 
     PausableThread(body, "idle").close()
+    assert not ran
 
 
 def test_busy_thread_ends_at_next_check() -> None:
