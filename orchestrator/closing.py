@@ -35,7 +35,13 @@ from orchestrator.search.coordinator import FINALS_MISSING
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.answers import baseline_metrics
 from orchestrator.training.engine import Measure
-from orchestrator.training.final import measure_base, measure_forgetting, measure_test, unmeasured, without_forgetting
+from orchestrator.training.final import (
+    measure_base,
+    measure_forgetting,
+    measure_test,
+    without_forgetting,
+    without_test_metrics,
+)
 
 FLUSH_S = 120.0
 """Seconds that the end of a sweep waits for the tracking store; the next run writes the rest."""
@@ -106,7 +112,7 @@ class Closing:
         running, prepared = self.running, self.running.prepared
         sweep = running.ledger.sweeps.get(running.record.id)
         records, folder = running.ledger.trials.all(sweep.id), Path(prepared.engine_plan.sweep_dir)
-        trials = unmeasured(folder, records, prepared.metric, prepared.keep_adapters)
+        trials = without_test_metrics(folder, records, prepared.metric, prepared.keep_adapters)
         plan, is_function = prepared.engine_plan, prepared.objective is None
         if not plan.can_measure("test"):
             trials = ()

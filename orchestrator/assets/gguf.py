@@ -6,8 +6,8 @@ import hashlib
 import io
 from pathlib import Path
 
+from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.cache import quiet_hugging_face
-from orchestrator.assets.made_once import made_in_cache
 from orchestrator.core.errors import AssetError, LoratoryError, ModelError, first_line, memory_ran_out
 
 SUFFIX = ".gguf"
@@ -30,7 +30,7 @@ def model_of_gguf(file: Path) -> Path:
     if start != _MAGIC:
         raise ModelError(f"{file} is not a GGUF file: it starts with {start!r}. Download the model again.")
     digest = _digest(file, stat.st_size, stat.st_mtime_ns)
-    return made_in_cache(f"gguf-{digest[:16]}", lambda scratch: _converted(file, scratch / "model"))
+    return build_in_cache(f"gguf-{digest[:16]}", lambda scratch: _converted(file, scratch / "model"))
 
 
 @functools.cache

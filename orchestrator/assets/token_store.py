@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.assets.build_once import build_once, remove_leftovers
 from orchestrator.assets.cache import cache_root
-from orchestrator.assets.made_once import made_once, remove_leftovers
 from orchestrator.core.errors import UserError
 
 FOLDER, LIMIT = "LORATORY_TOKENS", "LORATORY_TOKENS_GB"
@@ -72,14 +72,14 @@ def entry(key: str, make: Callable[[Path], Path]) -> Path:
 
     Args:
         key: digest of everything that the content depends on.
-        make: see ``made_once``.
+        make: see ``build_once``.
 
     Raises:
         OSError: the folder of the entries cannot be created or written, or the disk is full.
     """
     absent = find(key) is None
     store_folder().mkdir(parents=True, exist_ok=True)
-    folder = made_once(key, make, store_folder())
+    folder = build_once(key, make, store_folder())
     mark_used(folder)
     if absent:
         evict(limit_bytes())

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.cache import cache_root, quiet_hugging_face
-from orchestrator.assets.made_once import made_in_cache
 from orchestrator.core.errors import AssetError, ModelError, first_line
 
 HUBCONF = "hubconf.py"
@@ -48,7 +48,7 @@ def torchhub_model(name: str) -> Path:
         AssetError: the repository cannot be downloaded, or the folder has no ``hubconf.py``.
         ModelError: the entry is unknown, raises, or returns something else.
     """
-    return made_in_cache(_folder(torchhub_version(name)), lambda scratch: _run(name, scratch / "model"))
+    return build_in_cache(_folder(torchhub_version(name)), lambda scratch: _run(name, scratch / "model"))
 
 
 def torchhub_version(name: str) -> str:

@@ -1,1 +1,1 @@
-"""How trials run: in this process, or through Ray Tune. Only here: ray."""
+"""Executors: run the trials of a sweep in this process, or through Ray Tune. Only here: ray."""

@@ -1,7 +1,7 @@
 """The workers of one trial: a Ray Train run inside the Tune trial, paused at every report.
 
-Ray Train starts the processes, joins them in torch's process group and ends all of them if one fails. A desk, a small
-actor, passes reports to the trial and its answers to the workers, because Ray Train's own reports do not pause.
+Ray Train starts the processes, joins them in torch's process group and ends all of them if one fails. A small actor,
+the mailbox, passes reports to the trial and its answers to the workers, because Ray Train's own reports do not pause.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Closed(BaseException):
     """Raised in a worker to end it, after the trial was closed."""
 
 
-class Desk:
+class Mailbox:
     """Passes reports from the first worker to the trial, and turns from the trial to all workers."""
 
     def __init__(self) -> None:
@@ -89,8 +89,8 @@ class Desk:
 class WorkerTurns:
     """The pauses of one worker; see ``Turns``."""
 
-    def __init__(self, desk: "ActorProxy[Desk]", *, is_first: bool) -> None:
-        self._desk = desk
+    def __init__(self, mailbox: "ActorProxy[Mailbox]", *, is_first: bool) -> None:
+        self._mailbox = mailbox
         self._is_first = is_first
         self._reports = 0
 
@@ -98,8 +98,8 @@ class WorkerTurns:
         """Pass the first worker's report to the trial, and wait until it wants the next one."""
         self._reports += 1
         if self._is_first:
-            ray.get(self._desk.put.remote(value))
-        if not ray.get(self._desk.wait.remote(self._reports)):
+            ray.get(self._mailbox.put.remote(value))
+        if not ray.get(self._mailbox.wait.remote(self._reports)):
             raise Closed
 
     def check(self) -> None:
@@ -119,12 +119,12 @@ class TrainWorkers:
             log: file for the output of the workers.
         """
         self._folder = Path(plan.sweep_dir) / "trials" / f"{task.number:04d}" / "workers"
-        self._desk = ray.remote(Desk).options(num_cpus=0).remote()
+        self._mailbox = ray.remote(Mailbox).options(num_cpus=0).remote()
         self._thread = threading.Thread(target=self._run, name=f"workers of trial {task.number}", daemon=True)
         self._error: BaseException | None = None
         self._trainer = TorchTrainer(
             _work,
-            train_loop_config={"plan": plan, "task": task, "desk": self._desk, "log": log},
+            train_loop_config={"plan": plan, "task": task, "mailbox": self._mailbox, "log": log},
             scaling_config=train.ScalingConfig(
                 num_workers=plan.workers, use_gpu=worker.get("GPU", 0.0) > 0, resources_per_worker=worker
             ),
@@ -141,21 +141,21 @@ class TrainWorkers:
         if self._thread.ident is None:
             self._thread.start()
         else:
-            ray.get(self._desk.proceed.remote())
-        waiting = self._desk.take.remote()
+            ray.get(self._mailbox.proceed.remote())
+        waiting = self._mailbox.take.remote()
         while not ray.wait([waiting], timeout=_POLL_S)[0]:
             if not self._thread.is_alive():
-                raise ray.get(self._desk.error.remote()) or RuntimeError(_DIED) from self._error
+                raise ray.get(self._mailbox.error.remote()) or RuntimeError(_DIED) from self._error
         report: Report = ray.get(waiting)
         return report
 
     def close(self) -> None:
         """End the workers at their report, and remove Ray Train's files."""
         if self._thread.is_alive():
-            ray.get(self._desk.close.remote())
+            ray.get(self._mailbox.close.remote())
             self._thread.join()
         shutil.rmtree(self._folder, ignore_errors=True)
-        ray.kill(self._desk)  # type: ignore[arg-type]  # a typed handle
+        ray.kill(self._mailbox)  # type: ignore[arg-type]  # a typed handle
 
     def _run(self) -> None:
         try:
@@ -168,23 +168,23 @@ def _work(config: dict[str, Any]) -> None:
     """Train in one worker until the last report, or until the trial is closed.
 
     Args:
-        config: Ray Train's name for the arguments: the plan, the trial, the desk and the log file.
+        config: Ray Train's name for the arguments: the plan, the trial, the mailbox and the log file.
     """
     from orchestrator.training.process.memory import out_of_memory
     from orchestrator.training.solo.group import train_share
 
-    plan, task, desk = config["plan"], config["task"], config["desk"]
+    plan, task, mailbox = config["plan"], config["task"], config["mailbox"]
     redirect_output(Path(config["log"]))
-    turns = WorkerTurns(desk, is_first=train.get_context().get_world_rank() == 0)
+    turns = WorkerTurns(mailbox, is_first=train.get_context().get_world_rank() == 0)
     try:
         train_share(plan, task, turns)
     except Closed:
         return
     except LoratoryError as error:
-        ray.get(desk.fail.remote(error))
+        ray.get(mailbox.fail.remote(error))
         raise
     except Exception as error:  # every error ends the workers; only the one without memory has another consequence
         logger.exception("a worker failed")
         if out_of_memory(error):
-            ray.get(desk.fail.remote(MemoryError(in_short(error))))
+            ray.get(mailbox.fail.remote(MemoryError(in_short(error))))
         raise

@@ -73,12 +73,12 @@ class PackActor:
     @ray.method
     async def capacity(self, most: int, measure: bool) -> Capacity:
         """Return the capacity of the engine; to be called before any order. See ``PackingEngine.capacity``."""
-        return await aside(partial(self._host.capacity, most, measure=measure))
+        return await run_in_new_thread(partial(self._host.capacity, most, measure=measure))
 
     @ray.method
     async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Measure a checkpoint; to be called after all orders. See ``Engine.measure``."""
-        return await aside(partial(self._host.measure, checkpoint, task, split))
+        return await run_in_new_thread(partial(self._host.measure, checkpoint, task, split))
 
     @ray.method
     async def carry_out(self, assignment: Assignment) -> StepOutcome:
@@ -116,14 +116,14 @@ class PackActor:
         return {number: Crashed(number=number, reason=reason, out_of_memory=out_of_memory) for number in waiting}
 
 
-async def aside(work: Callable[[], R]) -> R:
+async def run_in_new_thread(work: Callable[[], R]) -> R:
     """Return the result of ``work``, computed in a thread that ends afterwards.
 
     A thread that has used torch keeps its own OpenMP threads. With more OpenMP threads than processors, GNU's OpenMP
     suspends them between two operations. A trial alone on all processors then took 1.7 times as long
     (benchmarks/history).
     """
-    with ThreadPoolExecutor(1, "aside") as own:
+    with ThreadPoolExecutor(1, "new-thread") as own:
         return await asyncio.wrap_future(own.submit(work))
 
 

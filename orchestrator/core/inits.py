@@ -35,11 +35,11 @@ INITS: Mapping[str, Init] = {
 """By peft's name; ``default`` is peft's True. PiSSA arXiv 2404.02948, OLoRA 2406.01775, EVA 2410.07170, LoRA-GA
 2407.05000, CorDA 2406.05223, MiCA 2604.01694."""
 WITHOUT_WEIGHTS = ("default", "gaussian")
-"""The inits that read no base weight, for bases in 4 bits."""
+"""The inits that read no base weight, for 4-bit base models."""
 WITH_DORA = ("default", "gaussian", "orthogonal")
 """The inits possible with DoRA."""
 REFUSED_INITS: Mapping[str, str] = {
     "loftq": "it replaces the base weights by rounded ones, and no adapter over the original base has the same outputs"
-    "; over a base in 4 bits peft computes it on a GPU only, so it was not tried",
+    "; with a 4-bit base model peft computes it on a GPU only, so it was not tried",
 }
 """Inits of peft that are not offered, and the reason."""

@@ -76,10 +76,10 @@ def is_possible(distribution: Distribution, value: ParamValue) -> bool:
 
 
 def nearest_value(distribution: Distribution, value: ParamValue) -> ParamValue:
-    """Return the possible value nearest to ``value``; None if only equal values are near, and none is equal.
+    """Return the possible value nearest to ``value``; None if none is equal and numbers cannot be compared.
 
-    Numbers are compared on the logarithmic scale in a range with ``log`` and among choices above zero; of two equally
-    near ones the lower is returned.
+    Numbers are compared on the logarithmic scale in a range with ``log`` and among choices above zero. Of two values
+    at the same distance, the lower one is returned.
     """
     equal = isinstance(distribution, Choices) and [c for c in distribution.choices if _same(c, value)]
     if equal:
@@ -108,7 +108,10 @@ def nearest_value(distribution: Distribution, value: ParamValue) -> ParamValue:
 
 
 def place_in_range(distribution: FloatRange | IntRange, value: float) -> float:
-    """Return the place of a value in [0, 1], on the logarithmic scale of a range with ``log``; 0 in a single point."""
+    """Return the position of a value in its range, in [0, 1], on the logarithmic scale if the range has ``log``.
+
+    It is 0 if the range has one value.
+    """
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
         low, high, value = math.log(low), math.log(high), math.log(value)
@@ -116,7 +119,7 @@ def place_in_range(distribution: FloatRange | IntRange, value: float) -> float:
 
 
 def is_number(value: ParamValue) -> TypeIs[float | int]:
-    """Return whether a value is a number; true and false are none."""
+    """Return whether a value is a number; true and false are not."""
     return isinstance(value, float | int) and not isinstance(value, bool)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from orchestrator.evaluation.crew import Crew
+    from orchestrator.evaluation.thread_group import ThreadGroup
 
 NOTHING = Measurement(metrics={}, rows=RowMeasures(losses=(), units=()))
 """The measurement on no rows."""
@@ -61,9 +61,15 @@ def measure(
     """
     if not examples:
         return NOTHING
-    with _evaluating(model, objective, examples, tokenizer, batch_tokens) as (batch_of, parts, crew):
+    with _evaluating(model, objective, examples, tokenizer, batch_tokens) as (batch_of, parts, thread_group):
         [found] = measure_models(
-            lambda batch: [forward(model, batch)], batch_of, [objective], examples, parts, crew, detailed=detailed
+            lambda batch: [forward(model, batch)],
+            batch_of,
+            [objective],
+            examples,
+            parts,
+            thread_group,
+            detailed=detailed,
         )
     if not detailed:
         return found
@@ -82,14 +88,14 @@ def predictions(
 
     found: dict[int, _Pair] = {}
     if examples:
-        with _evaluating(model, objective, examples, tokenizer, None) as (batch_of, parts, crew):
+        with _evaluating(model, objective, examples, tokenizer, None) as (batch_of, parts, thread_group):
 
             def predicted(rows: list[int]) -> list[_Pair]:
                 batch = batch_of(rows)
                 return objective.predictions(forward(model, batch), batch)
 
             with torch.inference_mode():
-                for rows, pairs in zip(parts, crew.each(predicted, parts), strict=True):
+                for rows, pairs in zip(parts, thread_group.map(predicted, parts), strict=True):
                     found |= dict(zip(rows, pairs, strict=True))
     return [found[row] for row in range(len(examples))]
 
@@ -101,11 +107,11 @@ def _evaluating(
     examples: Sequence[Example],
     tokenizer: "PreTrainedTokenizerBase",
     batch_tokens: int | None,
-) -> "Iterator[tuple[_BatchOf, list[list[int]], Crew]]":
+) -> "Iterator[tuple[_BatchOf, list[list[int]], ThreadGroup]]":
     """Put the model into eval mode; yield the collation, the row numbers of each batch, and the threads."""
     import torch
 
-    from orchestrator.evaluation.crew import Crew
+    from orchestrator.evaluation.thread_group import ThreadGroup
 
     device = next(model.parameters()).device
     budget = batch_tokens if batch_tokens is not None else BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
@@ -128,8 +134,8 @@ def _evaluating(
                 threads > 1 and find_stateful_module(model, lambda: results([max(examples, key=shape)]))
             ):
                 threads = 1
-        with closing(Crew(threads)) as crew:
-            yield collated(objective, examples, tokenizer, device), make_batches(examples, budget, rule), crew
+        with closing(ThreadGroup(threads)) as thread_group:
+            yield collated(objective, examples, tokenizer, device), make_batches(examples, budget, rule), thread_group
     finally:
         model.train(training)
 
@@ -155,7 +161,7 @@ def measure_models(
     objectives: Sequence[Objective],
     examples: Sequence[Example],
     parts: Sequence[list[int]],
-    crew: "Crew",
+    thread_group: "ThreadGroup",
     *,
     detailed: bool = False,
 ) -> list[Measurement]:
@@ -165,12 +171,12 @@ def measure_models(
     of a row are joined; see ``orchestrator.objective.windows``.
 
     Args:
-        logits_of: returns the logits of each model for a collated batch; called in the threads of the crew.
+        logits_of: returns the logits of each model for a collated batch; called in the threads of the group.
         batch_of: see ``collated``.
         objectives: computes losses and metrics, by model.
         examples: the encoded rows.
         parts: numbers of the examples of each batch, together all; no rows give an empty list.
-        crew: threads, each evaluating one batch at a time.
+        thread_group: threads, each evaluating one batch at a time.
         detailed: whether the measured rows contain logits.
 
     Raises:
@@ -190,7 +196,7 @@ def measure_models(
         ]
 
     with torch.inference_mode():
-        results = crew.each(measured, parts)
+        results = thread_group.map(measured, parts)
     place = {row: position for position, row in enumerate(chain.from_iterable(parts))}
     order = [place[row] for row in range(len(place))]
     measurements = []

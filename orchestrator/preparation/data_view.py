@@ -13,11 +13,11 @@ from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopy
 from orchestrator.objective.truncation import token_lengths, tokenizer_of
 from orchestrator.preparation.rows import (
-    counted,
     row_counts,
     shortest_max_length,
     with_language_warning,
     with_near_copies,
+    with_row_counts,
 )
 from orchestrator.spec.sweep_spec import SweepSpec
 
@@ -96,7 +96,7 @@ def data_view(spec: SweepSpec, objective: Objective, examples: int) -> DataView:
     max_length = shortest_max_length(spec)
     if is_on_this_machine(spec.model):
         tokenizer = tokenizer_of(spec.model, objective.head)
-        splits = counted(spec, objective, splits, tokenizer=tokenizer)
+        splits = with_row_counts(spec, objective, splits, tokenizer=tokenizer)
         measured = token_lengths(objective, splits, tokenizer, max_length)
         lengths = {name: Lengths.of(values) for name, values in measured.items() if values}
     return DataView(

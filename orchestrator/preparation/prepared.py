@@ -126,11 +126,9 @@ def prepare(
         fresh: open a new sweep beside the stored ones of its name; the defaults apply.
 
     Raises:
-        AssetError: the data or the model is not available.
-        DataError: the data breaks a rule.
+        AssetError, DataError: the data or the model is not available, or the data breaks a rule.
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
-        SweepChangedError: suspended trials need another number of workers.
-        UserError: peft refuses an adapter.
+        SweepChangedError, UserError: suspended trials need other workers, or peft refuses an adapter.
     """
     require_workers(request.spec, None if fresh else ledger)
     stored = None if fresh else stored_fingerprint(ledger, request.spec.name, of_function=request.objective is None)

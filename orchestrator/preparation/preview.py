@@ -18,7 +18,7 @@ from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.generation import answers_text
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.preparation.rows import row_counts
-from orchestrator.search.confirming import confirmation_text
+from orchestrator.search.confirmation import confirmation_text
 from orchestrator.search.learning_curve import learning_curve_text
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.rules import compared_at

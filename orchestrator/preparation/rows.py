@@ -51,10 +51,10 @@ def read_rows(
         say(note)
     folds(splits, spec.data)  # refuses too few rows before anything is trained
     splits, near_copies = with_near_copies(with_language_warning(splits, spec.model))
-    return objective, counted(spec, objective, splits, say, checked.tokenizer), checked, near_copies
+    return objective, with_row_counts(spec, objective, splits, say, checked.tokenizer), checked, near_copies
 
 
-def counted(
+def with_row_counts(
     spec: SweepSpec,
     objective: Objective,
     splits: Splits,

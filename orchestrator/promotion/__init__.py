@@ -1,1 +1,1 @@
-"""Promotes a sweep's winner to a registered model."""
+"""Checks a sweep's winner by gates, registers it, moves aliases, and exports adapters."""

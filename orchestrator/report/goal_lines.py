@@ -29,9 +29,9 @@ def _constraints(ranked: Sequence[TrialRecord], metric: Goal) -> str:
     names = ", ".join(map(str, metric.constraints))
     kept = [trial for trial in ranked if trial.violation(metric, newest=True) == 0]
     if kept or not ranked:
-        return f"{len(kept)} of {len(ranked)} trials keep {names}"
+        return f"{len(kept)} of {len(ranked)} trials satisfy {names}"
     return (
-        f"NO trial keeps {names}: trial {ranked[0].number} violates it least. Widen search.space, or relax "
+        f"NO trial satisfies {names}: trial {ranked[0].number} violates it least. Widen search.space, or relax "
         "search.constraints"
     )
 
@@ -41,7 +41,7 @@ def _front(ranked: Sequence[TrialRecord], metric: Goal, fresh: Collection[int]) 
     names = ", ".join(each.name for each in metric.metrics)
     on_front = [trial for trial in ranked if trial.number in members]
     if not on_front:
-        return f"no trial is on the Pareto front of {names}, because none keeps the constraints"
+        return f"no trial is on the Pareto front of {names}, because none satisfies the constraints"
     texts = [f"trial {trial.number} ({_values(trial, metric)})" for trial in on_front[:_MOST]]
     more = f" and {len(on_front) - _MOST} more" if len(on_front) > _MOST else ""
     winner = ranked[0].number

@@ -1,1 +1,1 @@
-"""What to try and when to stop: space, samplers, study and stopping rules. Only here: optuna."""
+"""Proposes configurations and stops trials early: space, samplers, study, stopping rules. Only here: optuna."""

@@ -25,5 +25,5 @@ def excesses_of(record: TrialRecord, metric: Metric) -> Mapping[str, float]:
 
 
 def violation(trial: FrozenTrial) -> float:
-    """Return the sum of the stored excesses of a trial of the study; 0 if it keeps all constraints."""
+    """Return the sum of the stored excesses of a trial of the study; 0 if it satisfies all constraints."""
     return sum(excess for excess in trial.constraints.values() if excess > 0)

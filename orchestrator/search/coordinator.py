@@ -21,7 +21,7 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, outside, overfitting
 from orchestrator.ledger.memory import SweepLedger
-from orchestrator.search.confirming import Confirming, FreshTraining
+from orchestrator.search.confirmation import ConfirmationQueue, FreshTraining
 from orchestrator.search.control import POLL_S, Control, SearchState
 from orchestrator.search.gain import ExpectedGain
 from orchestrator.search.learning_curve import next_on_curve
@@ -35,7 +35,7 @@ FINALS_MISSING = "its final metrics are missing"
 
 
 class Coordinator:
-    """Runs one sweep in one driver."""
+    """Runs one sweep in one driver: decides which trial trains next, and when each trial ends."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Coordinator:
             observers: called after the commit of every event.
             clock: seconds since the epoch, for times in records.
             timer: monotonic seconds, for durations.
-            poll_s: fewest seconds between two looks for new requests of users.
+            poll_s: fewest seconds between two reads of new requests of users.
         """
         self._ledger = ledger
         self._sweep = sweep
@@ -78,7 +78,7 @@ class Coordinator:
         )
         self._table, self._spending = self._decider.rung_table(), Spending(plan.budget)
         self._gain = ExpectedGain(plan) if plan.budget.until is Until.NO_EXPECTED_GAIN else None
-        self._confirming = Confirming(plan)
+        self._confirmations = ConfirmationQueue(plan)
         self._records: dict[int, TrialRecord] = {}
         self._searched: dict[int, TrialRecord] = {}  # without trainings with fresh seeds
         for record in ledger.trials.all(sweep.id):
@@ -274,7 +274,7 @@ class Coordinator:
 
     def take_notes(self) -> tuple[str, ...]:
         """Return the notes on deferred proposals and on fresh trainings since the last call, one sentence each."""
-        return (*self._study.take_notes(), *self._confirming.take_notes())
+        return (*self._study.take_notes(), *self._confirmations.take_notes())
 
     def suspend(self) -> None:
         """Start no further trials. Unfinished trials are left to the next driver."""
@@ -360,7 +360,7 @@ class Coordinator:
         return self._add(record, None)
 
     def _next_to_confirm(self) -> FreshTraining | None:
-        return self._confirming.next(self._searched.values()) or next_on_curve(self._plan, self._records.values())
+        return self._confirmations.next(self._searched.values()) or next_on_curve(self._plan, self._records.values())
 
     def _end_if_failed(self, number: int) -> None:
         """End a trial with the decided outcome FAIL; it gets no final metrics."""
@@ -390,7 +390,7 @@ class Coordinator:
         self._spending.update(self._records.get(record.number), record)
         self._table.update(record)
         self._records[record.number] = record
-        self._confirming.update(record)
+        self._confirmations.update(record)
         if record.confirms is None:
             self._searched[record.number] = record
         return record

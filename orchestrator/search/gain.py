@@ -1,4 +1,4 @@
-"""The expected gain of a further trial: whether a search still pays."""
+"""The expected gain of a further trial: whether a search should continue."""
 
 from collections.abc import Collection, Sequence
 from itertools import islice
@@ -38,7 +38,7 @@ class ExpectedGain:
         self._reason: str | None = None
 
     def too_small(self, records: Collection[TrialRecord]) -> str | None:
-        """Return why no further trial pays, or None.
+        """Return why the search should end, or None if it should continue.
 
         Args:
             records: the search's trials by ascending number.

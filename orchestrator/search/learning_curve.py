@@ -11,7 +11,7 @@ from orchestrator.core.policy import CURVE_SHARES
 from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.search.confirming import FreshTraining
+from orchestrator.search.confirmation import FreshTraining
 from orchestrator.search.plan import SearchPlan
 
 

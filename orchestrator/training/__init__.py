@@ -1,1 +1,1 @@
-"""Engines: train trials to a number of samples, and report."""
+"""Engines: train trials to a number of samples, measure them, and return reports."""

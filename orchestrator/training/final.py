@@ -28,7 +28,9 @@ from orchestrator.training.engine import Measure
 from orchestrator.training.reference import base_pairs
 
 
-def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
+def without_test_metrics(
+    sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int
+) -> tuple[TrialRecord, ...]:
     """Return the leaders and the trainings after the search with an adapter on disk and without test metrics.
 
     At most ``k`` leaders are returned.
@@ -90,7 +92,7 @@ def measure_forgetting(
 
     Args:
         plan: the sweep's plan, with a general text.
-        trials: from `without_forgetting`.
+        trials: from ``without_forgetting``.
         metric: decides which checkpoint is the best.
         measure: ``measure`` of an engine of that plan; None: an engine is built.
     """
@@ -146,7 +148,7 @@ def measure_test(
 
     Args:
         plan: the sweep's plan.
-        trials: from `unmeasured`.
+        trials: from ``without_test_metrics``.
         metric: decides which checkpoint is the best.
         measure: ``measure`` of an engine of that plan; None: an engine is built.
     """

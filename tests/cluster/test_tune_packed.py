@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from orchestrator.cluster.tune_executor import TuneExecutor
-from orchestrator.cluster.tune_pack import aside
+from orchestrator.cluster.tune_pack import run_in_new_thread
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import StoppingName
 from tests.cluster import test_tune
@@ -106,7 +106,7 @@ def test_process_is_replaced_after_engine_error(tmp_path: Path) -> None:
 
 def test_aside_leaves_no_thread() -> None:
     """Such a thread would keep OpenMP threads, and slow down each operation of a single trial."""
-    thread = asyncio.run(aside(threading.current_thread))
+    thread = asyncio.run(run_in_new_thread(threading.current_thread))
     assert not thread.is_alive()
 
 

@@ -333,7 +333,7 @@ SOURCES = (
     Covered(
         subject="packaged data",
         what="the asset contract",
-        tests=("tests/assets/test_data.py::TestPackaged", "tests/assets/test_made_news.py"),
+        tests=("tests/assets/test_data.py::TestPackaged", "tests/assets/test_derived_news.py"),
     ),
     Covered(
         subject="csv, tsv, json, jsonl, parquet",

@@ -52,8 +52,7 @@ def promote(
     """Register a trial's adapter as a version of a model and set an alias to it.
 
     The trial must pass the gates: better than the version in use on the same test rows, not worse than the sweep's
-    best trial and the baseline, no memorised training rows, no test rows among the training rows. If a gate refuses
-    the trial, the exit code is 3.
+    best trial and the baseline, nothing memorised, no leaked test rows. If a gate refuses, the exit code is 3.
     """
     from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, admit
     from orchestrator.promotion.promote import promote as register

@@ -77,11 +77,11 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     from orchestrator.objective.loading import load_objective, with_classes
     from orchestrator.objective.truncation import tokenizer_of
     from orchestrator.preparation.rows import (
-        counted,
         row_counts,
         shortest_max_length,
         with_language_warning,
         with_near_copies,
+        with_row_counts,
     )
     from orchestrator.report.data_text import data_lines
 
@@ -89,7 +89,7 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     splits, _ = with_near_copies(with_language_warning(objective.splits(spec.data), spec.model))
     objective = with_classes(objective, splits.summary.classes)
     is_local = is_on_this_machine(spec.model)
-    summary = counted(spec, objective, splits).summary if is_local else splits.summary
+    summary = with_row_counts(spec, objective, splits).summary if is_local else splits.summary
     if is_local:  # an objective refuses a max_length that is too short for its rows
         tokenizer = tokenizer_of(spec.model, objective.head)
         objective.encode(splits.train.select(range(1)), tokenizer, shortest_max_length(spec))

@@ -9,7 +9,7 @@ from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.metric import Direction
 from orchestrator.objective.chat.messages import Message, Role
 from orchestrator.objective.chat.rows import ANSWER, MESSAGES, TEXT, LeftOut, read_conversations
-from orchestrator.objective.chat.shortening import shortened
+from orchestrator.objective.chat.shortening import shorten
 from orchestrator.objective.chat.template import Rendered, Renderer
 from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.language_modelling import CausalLM
@@ -85,7 +85,7 @@ class ChatCompletion(CausalLM):
         conversations = [tuple(map(Message.from_json, messages)) for messages in rows[MESSAGES][:]]
         found = renderer.render(conversations)
         return [
-            _example(rendered if len(rendered.ids) <= max_length else shortened(renderer, messages, max_length))
+            _example(rendered if len(rendered.ids) <= max_length else shorten(renderer, messages, max_length))
             for messages, rendered in zip(conversations, found, strict=True)
         ]
 

@@ -16,7 +16,7 @@ from orchestrator.objective.chat.messages import Message, Role
 from orchestrator.objective.chat.template import Rendered, Renderer
 
 
-def shortened(renderer: Renderer, messages: Sequence[Message], max_length: int) -> Rendered:
+def shorten(renderer: Renderer, messages: Sequence[Message], max_length: int) -> Rendered:
     """Return the tokens of a conversation that is too long, at most ``max_length`` of them.
 
     Args:

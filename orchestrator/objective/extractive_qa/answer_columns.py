@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Marked:
+class LocatedAnswers:
     """The answers of a row.
 
     Attributes:
@@ -64,7 +64,7 @@ class AnswerColumns:
         found = ("answers",) if "answers" in names else tuple(n for n in ("answer", "answer_start") if n in names)
         return cls(names=found, place=f"column {columns.get(found[0], found[0])} of {source}")
 
-    def marked(self, values: Mapping[str, Sequence[Any]], first: int = 0) -> list[Marked]:
+    def locate(self, values: Mapping[str, Sequence[Any]], first: int = 0) -> list[LocatedAnswers]:
         """Return the answers of some rows, each found at its place in the context.
 
         Args:
@@ -112,7 +112,7 @@ def _pairs(written: object, place: str) -> list[tuple[object, object]]:
     raise DataError(f"{place} has {str(cell)[:60]!r}; {{text: […], answer_start: […]}} is needed")
 
 
-def _found(pairs: Sequence[tuple[object, object]], context: str, place: str) -> Marked:
+def _found(pairs: Sequence[tuple[object, object]], context: str, place: str) -> LocatedAnswers:
     """Return the answers at their places; answers without text are omitted."""
     texts, starts, unsure = [], [], False
     for text, start in pairs:
@@ -135,7 +135,7 @@ def _found(pairs: Sequence[tuple[object, object]], context: str, place: str) -> 
             )
         texts.append(text)
         starts.append(at)
-    return Marked(texts=tuple(texts), starts=tuple(starts), unsure=unsure)
+    return LocatedAnswers(texts=tuple(texts), starts=tuple(starts), unsure=unsure)
 
 
 def _number(start: object, place: str) -> int | None:

@@ -16,7 +16,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.converted import Converted, converted, row_parts, values_in_parts
-from orchestrator.objective.extractive_qa.answer_columns import AnswerColumns, Marked, squad_file
+from orchestrator.objective.extractive_qa.answer_columns import AnswerColumns, LocatedAnswers, squad_file
 from orchestrator.objective.extractive_qa.answer_spans import RowAnswers, Window, WindowSpans, best_spans, join, windows
 from orchestrator.objective.padding import IGNORED, pad
 from orchestrator.objective.protocol import Example, Head, Splits
@@ -100,7 +100,9 @@ class ExtractiveQA:
         if len(rows) == 0:
             return []
         questions, contexts = rows["text"][:], rows[PAIR][:]
-        answers = [Marked(texts=tuple(one["text"]), starts=tuple(one["answer_start"])) for one in rows["answers"][:]]
+        answers = [
+            LocatedAnswers(texts=tuple(one["text"]), starts=tuple(one["answer_start"])) for one in rows["answers"][:]
+        ]
         try:
             found = windows(tokenizer, questions, contexts, max_length)
         except ValueError as error:
@@ -182,7 +184,7 @@ def _converted(rows: "datasets.Dataset", kept: Mapping[str, str], answers: Answe
     names = [name for name in ("question", "context", "group", *answers.names) if name in rows.column_names]
     kinds = {"text": pa.list_(pa.string()), "answer_start": pa.list_(pa.int64())}
     for part in row_parts(rows, names, kept):
-        found, contexts = answers.marked(part.columns, part.first), part.columns["context"]
+        found, contexts = answers.locate(part.columns, part.first), part.columns["context"]
         groups = part.columns.get("group", [None] * len(contexts))
         stored = [{"text": [*each.texts], "answer_start": [*each.starts]} for each in found]
         named = [
@@ -201,13 +203,13 @@ def _converted(rows: "datasets.Dataset", kept: Mapping[str, str], answers: Answe
         yield Converted(table=pa.table(table))
 
 
-def _key(question: str, context: str, answers: Marked) -> str:
+def _key(question: str, context: str, answers: LocatedAnswers) -> str:
     """Return a digest of a row, which does not depend on its windows."""
     content = json.dumps([question, context, answers.texts, answers.starts])
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
-def _labels(window: Window, answers: Marked) -> list[int]:
+def _labels(window: Window, answers: LocatedAnswers) -> list[int]:
     """Return the labels of a window's tokens."""
     labels = [0 if at is None else CONTEXT for at in window.offsets]
     labels[window.no_answer] |= NO_ANSWER
@@ -217,7 +219,7 @@ def _labels(window: Window, answers: Marked) -> list[int]:
     return labels
 
 
-def _tokens_of(window: Window, answers: Marked) -> tuple[int, int]:
+def _tokens_of(window: Window, answers: LocatedAnswers) -> tuple[int, int]:
     """Return the first and the last token of the answer; the token for no answer twice if it is not in the window."""
     absent = (window.no_answer, window.no_answer)
     tokens = [(token, at) for token, at in enumerate(window.offsets) if at is not None and at[0] < at[1]]

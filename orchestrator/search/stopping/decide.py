@@ -18,7 +18,7 @@ from orchestrator.search.stopping.rung_table import RungTable
 Diverged: TypeAlias = Callable[[Mapping[str, float], Sequence[Report]], str | None]
 Overfitting: TypeAlias = Callable[[Sequence[Report], int], str | None]
 Outside: TypeAlias = Callable[[Mapping[str, float], Sequence[Constraint]], str | None]
-NOBODY: Mapping[int, str] = {}
+NO_STOPPED_TRIALS: Mapping[int, str] = {}
 """No trial was stopped by a user."""
 
 
@@ -46,7 +46,7 @@ class Decider:
         return RungTable(rule, self.policy.metric or self.metric, self.timetable, records, goal=self.metric)
 
     def decide(
-        self, records: Iterable[TrialRecord], *, more_trials: bool, stopped: Mapping[int, str] = NOBODY
+        self, records: Iterable[TrialRecord], *, more_trials: bool, stopped: Mapping[int, str] = NO_STOPPED_TRIALS
     ) -> tuple[Decision, ...]:
         """Return all possible decisions; the other undecided trials wait for further trials at their rung.
 
@@ -58,7 +58,7 @@ class Decider:
         return self.decide_from(self.rung_table(records), more_trials=more_trials, stopped=stopped)
 
     def decide_from(
-        self, table: RungTable, *, more_trials: bool, stopped: Mapping[int, str] = NOBODY
+        self, table: RungTable, *, more_trials: bool, stopped: Mapping[int, str] = NO_STOPPED_TRIALS
     ) -> tuple[Decision, ...]:
         """Return the same decisions as ``decide`` for the records in ``table``."""
         rule = table.rule
@@ -125,13 +125,13 @@ class Decider:
     ) -> dict[int, Decision]:
         searched = {record.number: record for record in undecided}
         keys = {number: table.key(record, rung) for number, record in searched.items()}
-        losers = table.rule.losers(table.keys(bracket, rung), keys)
+        stopped_here = table.rule.trials_to_stop(table.keys(bracket, rung), keys)
         # By a loss alone, the rule would also stop the trial with the best accuracy, the winner so far.
-        losers = {number: why for number, why in losers.items() if not table.leads(searched[number], rung)}
+        stopped_here = {number: why for number, why in stopped_here.items() if not table.leads(searched[number], rung)}
         by = "" if self.policy.metric is None else f"by {self.policy.metric.name} "
         return {
-            record.number: self._stop(record, TrialState.PRUNED, f"{losers[record.number]} {by}at {rung} samples")
-            if record.number in losers
+            record.number: self._stop(record, TrialState.PRUNED, f"{stopped_here[record.number]} {by}at {rung} samples")
+            if record.number in stopped_here
             else _continue(record.reports[-1])
             for record in undecided
         }

@@ -14,7 +14,7 @@ from orchestrator.search.stopping.points import rungs
 
 Key: TypeAlias = tuple[bool, float]
 
-Losers: TypeAlias = Callable[[Sequence[Key], Mapping[int, Key]], Mapping[int, str]]
+SelectTrialsToStop: TypeAlias = Callable[[Sequence[Key], Mapping[int, Key]], Mapping[int, str]]
 """Takes the keys of all trials at a rung, ascending, and the keys of the undecided trials by number. The undecided keys
 are also among all keys. Returns the numbers of the stopped trials, each with the reason."""
 
@@ -27,13 +27,13 @@ class Rule:
         brackets: rungs by bracket, in nominal samples; trials are compared within their bracket only.
         bracket_of: bracket by trial number modulo the length of the tuple.
         cohort: fewest values at a rung for the first decision.
-        losers: returns the stopped trials.
+        trials_to_stop: returns the trials to stop.
     """
 
     brackets: tuple[tuple[int, ...], ...]
     bracket_of: tuple[int, ...]
     cohort: int
-    losers: Losers
+    trials_to_stop: SelectTrialsToStop
 
     def bracket(self, number: int) -> int:
         """Return the bracket of a trial."""
@@ -57,7 +57,7 @@ def _asha(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
         brackets=(rungs(points, policy.grace_samples, factor),),
         bracket_of=(0,),
         cohort=policy.cohort or factor,
-        losers=_outside_top(factor),
+        trials_to_stop=_outside_top(factor),
     )
 
 
@@ -75,22 +75,22 @@ def _hyperband(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
         brackets=tuple(ladder[first:] for first in range(count)),
         bracket_of=_distribute(shares),
         cohort=policy.cohort or factor,
-        losers=_outside_top(factor),
+        trials_to_stop=_outside_top(factor),
     )
 
 
 def _median(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     """Vizier's median rule (Golovin et al. 2017), on best values so far at exactly the same report point.
 
-    Of two middle values the worse one counts: with their mean, rounding could decide.
+    Of two middle values the worse one is the median: with their mean, rounding could decide.
     """
     grace = policy.grace_samples or points[0]
     ladder = tuple(point for point in points[:-1] if point >= grace)
-    return Rule(brackets=(ladder,), bracket_of=(0,), cohort=policy.cohort or 3, losers=_worse_than_median)
+    return Rule(brackets=(ladder,), bracket_of=(0,), cohort=policy.cohort or 3, trials_to_stop=_worse_than_median)
 
 
 def _none(_policy: StoppingPolicy, _points: Sequence[int]) -> Rule:
-    return Rule(brackets=((),), bracket_of=(0,), cohort=1, losers=lambda _keys, _undecided: {})
+    return Rule(brackets=((),), bracket_of=(0,), cohort=1, trials_to_stop=lambda _keys, _undecided: {})
 
 
 _BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] = {
@@ -101,13 +101,13 @@ _BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] =
 }
 
 
-def _outside_top(factor: int) -> Losers:
-    def losers(keys: Sequence[Key], undecided: Mapping[int, Key]) -> Mapping[int, str]:
+def _outside_top(factor: int) -> SelectTrialsToStop:
+    def trials_to_stop(keys: Sequence[Key], undecided: Mapping[int, Key]) -> Mapping[int, str]:
         kept = max(1, len(keys) // factor)
         bar = keys[kept - 1]
         return {number: f"not among the best {kept} of {len(keys)}" for number, key in undecided.items() if key > bar}
 
-    return losers
+    return trials_to_stop
 
 
 def _worse_than_median(keys: Sequence[Key], undecided: Mapping[int, Key]) -> Mapping[int, str]:

@@ -1,4 +1,4 @@
-"""The probability that an untried point keeps the constraints of a search: one Gaussian process for each constraint.
+"""The probability that an untried point satisfies the constraints of a search: one Gaussian process each.
 
 An *excess* is the distance of a metric from its allowed range: at most 0 inside the range.
 """
@@ -18,7 +18,7 @@ from orchestrator.search.surrogate.gaussian_process import GaussianProcess
 Array = NDArray[np.float64]
 
 FEWEST_MEASURED = 2
-"""Measured trials before a constraint is modelled; with fewer, every point is expected to keep it."""
+"""Measured trials before a constraint is modelled; with fewer, every point is expected to satisfy it."""
 WIDEST = 3.0
 """Excesses are limited to so many times their median distance from the bound, because diverged trials would dominate
 the scale. The sign stays."""
@@ -92,7 +92,7 @@ def _excess(goal: Goal, constraint: Constraint, record: TrialRecord, until: int 
 
 
 def probability_within(features: Array, excesses: Sequence[Sequence[Excess]], untried: Array) -> Array:
-    """Return for each untried point the probability that a trial there keeps all constraints, shape (m,).
+    """Return for each untried point the probability that a trial there satisfies all constraints, shape (m,).
 
     It is the product over the constraints (Gardner et al. 2014, "Bayesian Optimization with Inequality Constraints").
 

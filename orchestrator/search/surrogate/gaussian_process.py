@@ -47,8 +47,8 @@ class GaussianProcess:
             self._process.fit(features, targets)
         self.noise = math.exp(self._process.kernel_.theta[-1] / 2)
 
-    def believing(self, features: Array) -> "GaussianProcess":
-        """Return the process with further points that had their expected targets."""
+    def fantasize(self, features: Array) -> "GaussianProcess":
+        """Return the process conditioned on further points with their expected targets, as pending trials."""
         added = np.concatenate([self._targets, self.predict(features)[0]])
         variances = np.concatenate([self._variances, np.zeros(len(features))])
         return GaussianProcess(np.vstack([self._features, features]), added, variances, self._process.kernel_)

@@ -117,7 +117,7 @@ def best_point(encoding: Encoding, observations: Sequence[Observation], seed: in
     within = np.array([one.violation == 0 for one in known])
     pending = [one.point for one in observations if np.isnan(one.cost)]
     if pending:
-        process = process.believing(encoding.features(pending))
+        process = process.fantasize(encoding.features(pending))
     keys = {canonical(one.point) for one in observations}
     pool = _pool(encoding, known, seed, fixed)
     untried = encoding.features(pool)

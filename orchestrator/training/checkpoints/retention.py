@@ -13,7 +13,7 @@ from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 
-def kept(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:
+def adapters_to_keep(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:
     """Return the nominal samples of the adapters to keep.
 
     A trial without an outcome keeps its best and its newest adapter. An ended trial keeps its best adapter if it
@@ -89,7 +89,7 @@ class Retention(SweepObserver):
         """Delete the unneeded files of a trial."""
         measured = trial.share is not None and any(name.startswith("test/") for name in trial.final)
         needed = trial.confirms is not None and not measured
-        stay = kept(trial, self._metric, leads=needed or trial.number in self._leaders)
+        stay = adapters_to_keep(trial, self._metric, leads=needed or trial.number in self._leaders)
         folder = TrialFolder(self._sweep_dir, trial.number)
         if trial.ended:
             for point in folder.points():

@@ -92,7 +92,7 @@ def load_base(
     use_tokens_of(model, load_tokenizer(source, classifies=classifies), classifies=classifies)
     fresh = tuple(sorted({key.rpartition(".")[0] for key in missing}))
     if quantisation is not None:
-        quantised.settle(model, dtype)
+        quantised.set_compute_dtype(model, dtype)
     reset_rope_per_forward(model)
     return Base(model=model.to("cpu" if stays_on_cpu else device), fresh_modules=fresh, revision=source.revision)
 

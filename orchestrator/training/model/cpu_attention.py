@@ -14,7 +14,7 @@ from orchestrator.core.data import Source
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.quiet import quiet_libraries
-from orchestrator.training.model.trial_weights import widen
+from orchestrator.training.model.trial_weights import scale_up_weights
 from orchestrator.training.process.random_state import kept_random_state
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _logits(load: Callable[..., Any], attention: str | None = None) -> "tuple[st
     model: PreTrainedModel = load(dtype=torch.float32, **implemented_by(attention)).eval()
     if model.config._attn_implementation == EAGER and attention is None:
         return EAGER, torch.empty(0)
-    widen(model)
+    scale_up_weights(model)
     batch = _random_rows(model)
     with torch.inference_mode():
         logits = forward(model, batch).float()

@@ -90,7 +90,7 @@ def loading(quantisation: Quantisation, device: str) -> dict[str, Any]:
     }
 
 
-def settle(model: nn.Module, dtype: torch.dtype) -> None:
+def set_compute_dtype(model: nn.Module, dtype: torch.dtype) -> None:
     """Make a newly loaded base model compute in ``dtype``: decode quantised weights to it, and cast the others.
 
     Raises:
@@ -100,7 +100,7 @@ def settle(model: nn.Module, dtype: torch.dtype) -> None:
     for name, module in model.named_modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             if module.weight.device.type == "cpu" and module.in_features % BLOCK:
-                rule = f"on a CPU, 4 bits need layers whose inputs are a multiple of {BLOCK}"
+                rule = f"on a CPU, the 4-bit formats need numbers of inputs that are a multiple of {BLOCK}"
                 has = f"and {name} of this model has {module.in_features}"
                 raise UserError(f"quantisation: {rule}, {has}; int8 has no such rule")
             module.__class__ = FrozenLinear
@@ -114,8 +114,8 @@ def settle(model: nn.Module, dtype: torch.dtype) -> None:
 
 
 def weight_of(codes: torch.Tensor) -> torch.Tensor:
-    """Return ``weight_OI`` of a quantised layer's parameter, in the number format given to ``settle``."""
+    """Return ``weight_OI`` of a quantised layer's parameter, in the number format given to ``set_compute_dtype``."""
     if codes.dtype is torch.int8:
-        return _decoded(codes, codes.decoded_dtype)  # type: ignore[attr-defined]  # set by settle
+        return _decoded(codes, codes.decoded_dtype)  # type: ignore[attr-defined]  # set by set_compute_dtype
     weight_OI: torch.Tensor = bitsandbytes.functional.dequantize_4bit(codes, codes.quant_state)  # type: ignore[attr-defined]  # set by bitsandbytes
     return weight_OI

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def widen(model: "torch.nn.Module") -> None:
+def scale_up_weights(model: "torch.nn.Module") -> None:
     """Scale small weights up in place, so that the outputs of each layer are about as large as its inputs.
 
     Newly initialised weights give attention scores near zero. A softmax is flat there, and hides differences such as

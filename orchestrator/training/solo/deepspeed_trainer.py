@@ -19,7 +19,7 @@ from orchestrator.training.model.adapters import Adapted
 from orchestrator.training.model.quiet import quiet_libraries
 from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 from orchestrator.training.solo.workers import one_thread
-from orchestrator.training.solo.zero import SteppedByEngine, join_world, launched, start_engine, stop_engine
+from orchestrator.training.solo.zero import SteppedByEngine, join_world, launch_variables, start_engine, stop_engine
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -101,7 +101,7 @@ class DeepSpeedTrainer(SoloTrainer):
 
     def _rank_known(self) -> AbstractContextManager[None]:
         """Set the variables of a launcher, which stage 3 reads in every forward; accelerate must not see them."""
-        return launched(self._device) if partitions_weights(self._config) else nullcontext()
+        return launch_variables(self._device) if partitions_weights(self._config) else nullcontext()
 
     @override
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

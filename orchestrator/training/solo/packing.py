@@ -20,7 +20,7 @@ _LENGTHS = (5, 3)
 """Tokens of the rows that try a model."""
 
 
-def packed(examples: Sequence[Example], max_length: int) -> "dict[str, Any]":
+def pack_rows(examples: Sequence[Example], max_length: int) -> "dict[str, Any]":
     """Return ``input_ids_PT``, ``position_ids_PT``, ``labels_PT`` and ``use_cache`` of a causal model's rows.
 
     Rows are placed by first-fit decreasing. Padding has position 0 and the label −100. So has the first token of each
@@ -73,7 +73,7 @@ def require_packing(model: "torch.nn.Module", objective: Objective, name: str) -
     model.eval()
     try:
         with torch.inference_mode():
-            batches = (packed(some, sum(_LENGTHS)) for some in (rows, *([row] for row in rows)))
+            batches = (pack_rows(some, sum(_LENGTHS)) for some in (rows, *([row] for row in rows)))
             whole, *alone = (_logits(model, batch, device) for batch in batches)
     finally:
         model.train(training)

@@ -28,7 +28,7 @@ from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import WEIGHTS, Adapted, merged, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
 from orchestrator.training.solo.adalora import RankSchedule
-from orchestrator.training.solo.packing import packed
+from orchestrator.training.solo.packing import pack_rows
 from orchestrator.training.solo.workers import ALONE, Worker
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class SoloTrainer(Trainer):
     def _collate(self, examples: list[Example]) -> dict[str, Any]:
         inputs = self._training_inputs
         if inputs.packed_length is not None:
-            return packed(examples, inputs.packed_length)
+            return pack_rows(examples, inputs.packed_length)
         return {**inputs.objective.collate(examples, inputs.tokenizer)}
 
     @override

@@ -42,7 +42,7 @@ def join_world(device: str) -> None:
     missing = missing_package()
     if missing:
         raise UserError(f"training.deepspeed: {missing}")
-    with launched(device):
+    with launch_variables(device):
         import deepspeed
 
         accelerator = deepspeed.accelerator.get_accelerator()
@@ -85,7 +85,7 @@ def start_engine(
         "zero_allow_untested_optimizer": True,  # torch's AdamW
         ZERO: zero,
     }
-    with launched(device):
+    with launch_variables(device):
         engine, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=arguments)
     return engine
 
@@ -163,7 +163,7 @@ class SteppedByEngine(torch.optim.Optimizer):
         return {"state": [self._adamw.state[parameter] for parameter in flat], "param_groups": groups}
 
 
-def launched(device: str) -> AbstractContextManager[None]:
+def launch_variables(device: str) -> AbstractContextManager[None]:
     """Set the environment variables read by DeepSpeed at its start; restore them, because other libraries read them."""
     loopback = next(
         (

@@ -9,7 +9,7 @@ from orchestrator.core.goal import goal
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
-from orchestrator.training.checkpoints.retention import Retention, kept
+from orchestrator.training.checkpoints.retention import Retention, adapters_to_keep
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from tests.counting import counted, record_reads
 from tests.training.checkpoints.test_trial_folder import write
@@ -49,12 +49,20 @@ def test_kept_adapters_depend_on_outcome_and_rank() -> None:
             )
         },
     )
-    assert kept(stopped, ACCURACY, leads=False) == kept(stopped, ACCURACY, leads=True) == {200, 300}
+    assert (
+        adapters_to_keep(stopped, ACCURACY, leads=False)
+        == adapters_to_keep(stopped, ACCURACY, leads=True)
+        == {200, 300}
+    )
     running = record(2, 0.5, 0.6, 0.55)
-    assert kept(running, ACCURACY, leads=False) == kept(running, ACCURACY, leads=True) == {200, 300}
-    assert kept(ended(0, 0.7, 0.6), ACCURACY, leads=True) == {100}
-    assert kept(ended(0, 0.7, 0.6), ACCURACY, leads=False) == set()
-    assert kept(record(4), ACCURACY, leads=False) == set()
+    assert (
+        adapters_to_keep(running, ACCURACY, leads=False)
+        == adapters_to_keep(running, ACCURACY, leads=True)
+        == {200, 300}
+    )
+    assert adapters_to_keep(ended(0, 0.7, 0.6), ACCURACY, leads=True) == {100}
+    assert adapters_to_keep(ended(0, 0.7, 0.6), ACCURACY, leads=False) == set()
+    assert adapters_to_keep(record(4), ACCURACY, leads=False) == set()
 
 
 @pytest.fixture

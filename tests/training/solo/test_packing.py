@@ -17,7 +17,7 @@ from orchestrator.evaluation.measure import forward
 from orchestrator.objective.padding import IGNORED
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import load_base
-from orchestrator.training.solo.packing import packed, require_packing
+from orchestrator.training.solo.packing import pack_rows, require_packing
 from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, tiny_rows
@@ -31,7 +31,7 @@ def test_packed_loss_equals_the_padded_one(make: Callable[[Path], Path], tmp_pat
     require_packing(model, task, "tiny")
     examples = task.encode(tiny_rows(9, seed=0), tokenizer, 20)
     padded = task.collate(examples, tokenizer)
-    few = packed(examples, 20)
+    few = pack_rows(examples, 20)
     assert few["input_ids"].shape[0] < len(examples)
     assert few["input_ids"].shape[1] <= 20
     assert (few["position_ids"] == 0).sum() >= len(examples)
@@ -43,7 +43,7 @@ def test_packed_loss_equals_the_padded_one(make: Callable[[Path], Path], tmp_pat
 
 def test_long_rows_stay_alone() -> None:
     rows = [{"input_ids": [7] * n, "labels": [7] * n} for n in (4, 6, 2, 6)]
-    found = packed(rows, 6)
+    found = pack_rows(rows, 6)
     assert found["position_ids"].tolist() == [[*range(6)], [*range(6)], [0, 1, 2, 3, 0, 1]]
     assert found["labels"].tolist()[2] == [IGNORED, 7, 7, 7, IGNORED, 7]
 

@@ -9,9 +9,9 @@ import torch
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.row_measures import Measurement
-from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.generation.answers import Answer
 from orchestrator.evaluation.measure import NOTHING, collated, make_batches, measure_models
+from orchestrator.evaluation.thread_group import ThreadGroup
 from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, LossOfSettings, Objective, objective_of
 from orchestrator.training.packed.execution.pack import Pack
@@ -91,9 +91,9 @@ class Stepper:
         self._pack = pack
         self._objective = objective
         self._tokenizer = tokenizer
-        self._crew = Crew(threads if pack.device == "cpu" else 1)
-        self._writer = Writer(pack, tokenizer, self._crew)
-        self._tokens = tokens if self._crew.threads > 1 or pack.device != "cpu" else 1
+        self._thread_group = ThreadGroup(threads if pack.device == "cpu" else 1)
+        self._writer = Writer(pack, tokenizer, self._thread_group)
+        self._tokens = tokens if self._thread_group.threads > 1 or pack.device != "cpu" else 1
         self._spread_tokens = math.inf if pack.device == "cpu" else spread_tokens
         self._sums: dict[int, torch.Tensor] = {}  # by slot, summed loss and units of the current update
 
@@ -107,7 +107,9 @@ class Stepper:
         """
         upcoming = self._upcoming(trials)
         parts = self._split(trials, lambda trial: sum(upcoming[trial]))
-        results = self._crew.each(lambda part: self._train({trial: len(upcoming[trial]) for trial in part}), parts)
+        results = self._thread_group.map(
+            lambda part: self._train({trial: len(upcoming[trial]) for trial in part}), parts
+        )
         return {number: error for diverged in results for number, error in diverged.items()}
 
     def _upcoming(self, trials: Sequence[SlotTrial]) -> dict[SlotTrial, list[int]]:
@@ -130,12 +132,12 @@ class Stepper:
             for portion in self._portions(part):
                 self._backward(self._collate(portion))
 
-        self._crew.each(work, self._split(trials, lambda trial: padded_tokens(trial.next_batch())))
+        self._thread_group.map(work, self._split(trials, lambda trial: padded_tokens(trial.next_batch())))
 
     def _split(self, trials: Sequence[SlotTrial], tokens: Callable[[SlotTrial], int]) -> list[list[SlotTrial]]:
         """Return the trials of each thread. Threads write to different slots, so none waits for another."""
         self._pack.set_training(training=True)
-        return self._crew.split(sorted(trials, key=lambda trial: trial.slot), tokens)
+        return self._thread_group.split(sorted(trials, key=lambda trial: trial.slot), tokens)
 
     def _train(self, batches: dict[SlotTrial, int]) -> dict[int, DivergedError]:
         """Train each trial on its number of batches, or until it diverges; return the errors by trial number."""
@@ -264,7 +266,7 @@ class Stepper:
         max_tokens = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(trials))
         parts = make_batches(examples, max_tokens)
         batch_of = collated(self._objective, examples, self._tokenizer, pack.device)
-        measured = measure_models(logits_of, batch_of, objectives, examples, parts, self._crew)
+        measured = measure_models(logits_of, batch_of, objectives, examples, parts, self._thread_group)
         by_slot = dict(zip(slots, measured or [NOTHING] * len(slots), strict=True))
         return [by_slot[trial.slot] for trial in trials]
 
@@ -286,7 +288,7 @@ class Stepper:
 
     def close(self) -> None:
         """End the threads."""
-        self._crew.close()
+        self._thread_group.close()
 
 
 def _block_inputs(batch: Mapping[str, torch.Tensor], block: Block, logits: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.generation.answers import Answer
 from orchestrator.evaluation.generation.write import finished, greedy, new_tokens, parts
+from orchestrator.evaluation.thread_group import ThreadGroup
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.layers.cache import SlotCache
 from orchestrator.training.packed.layers.context import forward_context
@@ -34,10 +34,10 @@ logger = logging.getLogger(__name__)
 class Writer:
     """Writes the answers of the slots of a pack."""
 
-    def __init__(self, pack: Pack, tokenizer: "PreTrainedTokenizerBase", crew: Crew) -> None:
+    def __init__(self, pack: Pack, tokenizer: "PreTrainedTokenizerBase", thread_group: ThreadGroup) -> None:
         self._pack = pack
         self._tokenizer = tokenizer
-        self._crew = crew
+        self._thread_group = thread_group
         self.cached: bool | None = False if pack.model.config.is_encoder_decoder else None
         """Whether keys and values are stored; None: not tried yet."""
 
@@ -58,7 +58,7 @@ class Writer:
         with torch.inference_mode():
             if self.cached is None and batches:
                 self.cached = self._tried(slots, [prompts[row] for row in batches[0][:2]])
-            results = self._crew.each(
+            results = self._thread_group.map(
                 lambda rows: self._answers(slots, [prompts[row] for row in rows], max_new_tokens), batches
             )
         found: dict[int, dict[int, Answer]] = {slot: {} for slot in slots}

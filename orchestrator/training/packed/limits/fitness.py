@@ -20,7 +20,7 @@ from orchestrator.evaluation.row_independence import find_stateful_module
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.objective.sequences import separate
 from orchestrator.training.model.base_model import load_base
-from orchestrator.training.model.trial_weights import widen
+from orchestrator.training.model.trial_weights import scale_up_weights
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.layers.attention import checking_masks
@@ -140,7 +140,7 @@ def _reason(
         torch.manual_seed(0)
         try:
             pack = Pack(source, objective, device, dtype, quantisation)
-            widen(pack.model.eval())
+            scale_up_weights(pack.model.eval())
             layout = batch_layout(batch["attention_mask"], _ROWS, 2, dtype, device=device)
             with checking_masks():
                 packed = pack.logits(batch, layout).by_slot()
@@ -156,7 +156,7 @@ def _reason(
 
 def _alone(model: "PreTrainedModel", rows: Sequence[Mapping[str, torch.Tensor]]) -> list[torch.Tensor] | str:
     """Return the logits of each row alone, or a reason not to pack the model whatever its logits."""
-    widen(model.eval())
+    scale_up_weights(model.eval())
     reason = risk(model)
     if reason is not None:
         return reason

@@ -42,7 +42,7 @@ class FreshTraining:
     share: float | None = None
 
 
-class Confirming:
+class ConfirmationQueue:
     """Chooses the fresh trainings of one sweep. The choice is a function of the ended trials of the search.
 
     A call takes the same time after two thousand trials as after ten, apart from the choice itself.
@@ -100,7 +100,7 @@ class Confirming:
     def _choose(self, searched: Collection[TrialRecord]) -> tuple[int, Sequence[TrialRecord]]:
         """Return the number of seeds and the configurations' trials, the best first.
 
-        A trial outside the constraints is chosen only if no trial keeps them: fresh seeds do not change its adapter.
+        A trial outside the constraints is chosen only if none satisfies them: fresh seeds do not change its adapter.
         """
         size = self._size(searched)
         if size is None:

@@ -10,8 +10,8 @@ from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError
 
 
-def made_in_cache(name: str, make: Callable[[Path], Path]) -> Path:
-    """Return the folder ``name`` of the cache; make it if it is absent, as ``made_once``.
+def build_in_cache(name: str, make: Callable[[Path], Path]) -> Path:
+    """Return the folder ``name`` of the cache; make it if it is absent, as ``build_once``.
 
     Raises:
         AssetError: the cache folder cannot be created or written.
@@ -26,7 +26,7 @@ def made_in_cache(name: str, make: Callable[[Path], Path]) -> Path:
             f"the cache folder {root} cannot be created ({error}); set LORATORY_CACHE to another folder"
         ) from error
     try:
-        return made_once(name, make, root)
+        return build_once(name, make, root)
     except Exception as error:  # all errors are inspected; only disk faults are converted
         why = disk_fault(error)
         if why is None:
@@ -34,7 +34,7 @@ def made_in_cache(name: str, make: Callable[[Path], Path]) -> Path:
         raise AssetError(f"{unwritable(root, why)}; or set LORATORY_CACHE to another folder") from error
 
 
-def made_once(name: str, make: Callable[[Path], Path], root: Path) -> Path:
+def build_once(name: str, make: Callable[[Path], Path], root: Path) -> Path:
     """Return the folder ``root/name``; make it if it is absent.
 
     Of several processes, one makes the folder and the others wait. The folder is renamed into place when it is

@@ -6,31 +6,31 @@ import time
 import pytest
 import torch
 
-from orchestrator.evaluation.crew import Crew
+from orchestrator.evaluation.thread_group import ThreadGroup
 
 
 def test_parts_are_balanced_and_ordered() -> None:
-    crew = Crew(2)
-    parts = crew.split([7, 1, 5, 3, 4], float)
+    thread_group = ThreadGroup(2)
+    parts = thread_group.split([7, 1, 5, 3, 4], float)
     assert sorted(item for part in parts for item in part) == [1, 3, 4, 5, 7]
     assert {sum(part) for part in parts} <= {9, 10, 11}
     assert all(part == [item for item in (7, 1, 5, 3, 4) if item in part] for part in parts)
-    assert crew.split([7], float) == [[7]]
-    crew.close()
+    assert thread_group.split([7], float) == [[7]]
+    thread_group.close()
 
 
 def test_results_keep_order_with_one_core_per_thread() -> None:
-    crew = Crew(2)
-    result = crew.each(lambda part: (part, threading.current_thread().name, torch.get_num_threads()), [1, 2])
+    thread_group = ThreadGroup(2)
+    result = thread_group.map(lambda part: (part, threading.current_thread().name, torch.get_num_threads()), [1, 2])
     assert [part for part, _, _ in result] == [1, 2]
     assert {threads for _, _, threads in result} == {1}
-    assert all(name.startswith("crew") for _, name, _ in result)
-    assert crew.each(lambda part: threading.current_thread() is threading.main_thread(), [1]) == [True]
-    crew.close()
+    assert all(name.startswith("thread_group") for _, name, _ in result)
+    assert thread_group.map(lambda part: threading.current_thread() is threading.main_thread(), [1]) == [True]
+    thread_group.close()
 
 
 def test_error_is_raised_after_all_parts_finish() -> None:
-    crew, ended = Crew(2), []
+    thread_group, ended = ThreadGroup(2), []
 
     def work(part: int) -> None:
         if part == 0:
@@ -39,14 +39,14 @@ def test_error_is_raised_after_all_parts_finish() -> None:
         ended.append(part)
 
     with pytest.raises(ValueError, match="of part 0"):
-        crew.each(work, [0, 1])
+        thread_group.map(work, [0, 1])
     assert ended == [1]
-    crew.close()
+    thread_group.close()
 
 
 @pytest.mark.parametrize("inference", [True, False])
 def test_inference_mode_reaches_worker_threads(inference: bool) -> None:
-    crew = Crew(2)
+    thread_group = ThreadGroup(2)
     with torch.inference_mode(inference):
-        assert crew.each(lambda _: torch.is_inference_mode_enabled(), [1, 2]) == [inference] * 2
-    crew.close()
+        assert thread_group.map(lambda _: torch.is_inference_mode_enabled(), [1, 2]) == [inference] * 2
+    thread_group.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.assets.data import read_table
-from orchestrator.assets.made_news import made_news
+from orchestrator.assets.derived_news import derived_news
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError
 
@@ -28,5 +28,5 @@ def test_changed_rows_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """Rows of other rules or other articles would give other scores under the same name."""
     monkeypatch.setenv("LORATORY_CACHE", str(tmp_path))
     with pytest.raises(AssetError, match="is not the published file"):
-        made_news("news-entities", lambda: ["On Monday Mr Smith paid 3m pounds for a very small house."])
+        derived_news("news-entities", lambda: ["On Monday Mr Smith paid 3m pounds for a very small house."])
     assert not [*tmp_path.glob("news-*")]

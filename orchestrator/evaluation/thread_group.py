@@ -14,14 +14,14 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 
-class Crew:
-    """A fixed number of threads."""
+class ThreadGroup:
+    """A fixed number of threads, each with its share of torch's threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads, "crew")
+        self._pool = ThreadPoolExecutor(threads, "thread_group")
 
-    def each(self, work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
+    def map(self, work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
         """Return ``work(part)`` for each part, in order. A single part runs with all of torch's threads.
 
         An exception is raised after all parts have finished.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.fetch import verify
-from orchestrator.assets.made_once import made_in_cache
 
 Row = dict[str, Any]
 
@@ -101,7 +101,7 @@ def _questions(context: str, draw: random.Random) -> Iterator[tuple[str, Row]]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MadeSet:
+class DerivedSet:
     """A data set made by rules.
 
     Attributes:
@@ -113,37 +113,37 @@ class MadeSet:
     sha256: str
 
 
-MADE_SETS: Mapping[str, MadeSet] = {
-    "news-entities": MadeSet(
+DERIVED_SETS: Mapping[str, DerivedSet] = {
+    "news-entities": DerivedSet(
         rows=entity_rows, sha256="d1eacf5640d9f6a90ec1dae3f66c1ed61701d2f860c8735e3b9cbb241f940a00"
     ),
-    "news-questions": MadeSet(
+    "news-questions": DerivedSet(
         rows=question_rows, sha256="616196063e1a108e52fb66b6c36d4e90bcf004aeefee18ced86a20a89af3e8cf"
     ),
 }
 """The made data sets by name."""
 
 
-def made_news(name: str, articles: Callable[[], Iterable[str]]) -> list[Row]:
+def derived_news(name: str, articles: Callable[[], Iterable[str]]) -> list[Row]:
     """Return the rows of a made data set; make its file in the cache if it is absent.
 
     Args:
-        name: a key of ``MADE_SETS``.
+        name: a key of ``DERIVED_SETS``.
         articles: returns the texts of the news; called only to make the file.
 
     Raises:
         AssetError: the made file has another checksum, or the cache folder cannot be created.
     """
-    made = MADE_SETS[name]
+    derived = DERIVED_SETS[name]
 
     def make(scratch: Path) -> Path:
-        lines = (json.dumps(row, ensure_ascii=False) for row in made.rows(articles()))
+        lines = (json.dumps(row, ensure_ascii=False) for row in derived.rows(articles()))
         file = scratch / "made" / "rows.jsonl"
         file.parent.mkdir()
         file.write_bytes("".join(f"{line}\n" for line in lines).encode())
-        verify(file, made.sha256)
+        verify(file, derived.sha256)
         return file.parent
 
-    file = made_in_cache(f"{name}-{made.sha256[:8]}", make) / "rows.jsonl"
+    file = build_in_cache(f"{name}-{derived.sha256[:8]}", make) / "rows.jsonl"
     with file.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
