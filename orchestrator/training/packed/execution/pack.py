@@ -148,7 +148,7 @@ class Pack:
         self.parameters.set_scales(slot, SlotScales(adapter.scales, keep_scale=keep_scale))
         self.load(slot, adapter.tensors)
         trained_rank = adapter.trained_rank
-        for key, value in adapter.taken_out.items():  # frozen ranks, behind the trained ranks
+        for key, value in adapter.subtracted.items():  # frozen ranks, behind the trained ranks
             layer, kind = parse_key(key)
             frozen = _rank_first(key, value if kind == "A" else -value)
             ranks = slice(trained_rank, trained_rank + frozen.shape[0])
