@@ -63,8 +63,8 @@ def adapt(
 
     Args:
         base: the base model; an init may change its weights.
-        settings: of the trial.
-        head: of the objective.
+        settings: settings of the trial.
+        head: head of the objective.
         start: rows for an init that reads some; without them such an init starts as ``default``, for trials of the
             structure.
         updates: number of optimizer steps of the trial, for methods with a schedule; None: not known, nothing trains.
