@@ -80,7 +80,10 @@ class RowPart(NamedTuple):
 
     def kept_at(self, places: Sequence[int]) -> "dict[str, pa.Array]":
         """Return the kept columns of some rows, by their places in the part."""
-        return {name: column.take(places) for name, column in self.kept.items()}
+        import pyarrow as pa
+
+        chosen = pa.array(places, pa.int64())  # without the type, no place at all has no kind
+        return {name: column.take(chosen) for name, column in self.kept.items()}
 
 
 def row_parts(rows: "datasets.Dataset", names: Sequence[str], kept: Mapping[str, str]) -> Iterator[RowPart]:

@@ -37,7 +37,8 @@ def _chat(row: int) -> dict[str, Any]:
 
 
 def _preference(row: int) -> dict[str, Any]:
-    rejected = " Yes." if row % 300 == 1 else f" No, {row}."
+    """Return a pair; all rows of the second part are left out, and a few others."""
+    rejected = " Yes." if row // PART == 1 or row % 300 == 1 else f" No, {row}."
     return {"prompt": f"Is {row} odd?", "chosen": " Yes.", "rejected": rejected, "origin": row % 3}
 
 
