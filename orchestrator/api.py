@@ -40,7 +40,7 @@ class Trial:
     """One trial, measured at its best checkpoint. None where nothing was measured.
 
     Attributes:
-        number: of the trial in the sweep, from 0.
+        number: number of the trial in the sweep, from 0.
         place: on the leaderboard, from 1.
         state: ``running``, ``complete``, ``pruned`` or ``fail``.
         reason: why the trial ended.

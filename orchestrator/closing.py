@@ -106,8 +106,8 @@ class Closing:
         """Fit the baseline, and measure each kept adapter on the test split and on general text, if not done yet.
 
         Args:
-            measure: of an open engine; a later call measures the adapters on which it fails. None: an engine is built,
-                and each failure leaves a note.
+            measure: method of an open engine; a later call measures the adapters on which it fails. None: an engine
+                is built, and each failure leaves a note.
         """
         running, prepared = self.running, self.running.prepared
         sweep = running.ledger.sweeps.get(running.record.id)

@@ -39,7 +39,7 @@ def tfidf_baseline(
     Args:
         splits: rows with a ``text`` and a ``label`` in ``range(num_labels)``.
         num_labels: number of classes.
-        names: of the metrics beside the loss; see ``evaluation.metrics``.
+        names: names of the metrics beside the loss; see ``evaluation.metrics``.
 
     Raises:
         DataError: both fits failed.

@@ -49,7 +49,7 @@ def classification_metrics(
     Args:
         pairs: ``(prediction, true id)`` per row; at least one. A prediction is a class id, or ``ClassLogits``.
         num_labels: number of classes.
-        names: of the metrics. Those in ``NEED_LOGITS`` need logits.
+        names: names of the metrics. Those in ``NEED_LOGITS`` need logits.
     """
     true = [reference for _, reference in pairs]
     predicted = [class_of_prediction(prediction) for prediction, _ in pairs]

@@ -214,7 +214,7 @@ def adapter_ties(
     Args:
         metric: name of the metric without a split.
         rows: rows of each adapter by the number of its trial; of equal values the first is the best.
-        direction: of a metric with a value per row; other metrics have their own.
+        direction: direction of a metric with a value per row; other metrics have their own.
 
     Returns:
         None for other metrics, for fewer than 2 adapters or rows, and if the rows are not the same.

@@ -1,4 +1,4 @@
-"""Finds rows that are not English, for base models trained on English texts alone. A rule of thumb without a model."""
+"""Finds rows that are not English, for base models trained on English texts only. A rule of thumb without a model."""
 
 import re
 import unicodedata
@@ -32,8 +32,8 @@ _OTHERS = frozenset(
 """Frequent words of German, French, Spanish, Italian, Portuguese and Dutch that are no English words."""
 
 
-def english_alone(model: Source) -> bool:
-    """Return whether a base model says that it was trained on English texts alone.
+def is_english_only(model: Source) -> bool:
+    """Return whether a base model says that it was trained on English texts only.
 
     A packaged model says so in the catalogue, a folder in ``language`` of its ``README.md``. Other models do not say.
     """
@@ -72,7 +72,7 @@ def language_warning(model: Source, texts: Sequence[str]) -> str | None:
         model: the base model.
         texts: the training rows; the first 2,000 are examined.
     """
-    if not texts or not english_alone(model):
+    if not texts or not is_english_only(model):
         return None
     others = [text for text in texts[:ROWS] if is_other_language(text)]
     share = len(others) / min(len(texts), ROWS)

@@ -54,7 +54,7 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
     """Return the folder of a sweep's adapters and their shared properties.
 
     Args:
-        plan: of the sweep's engines.
+        plan: plan of the sweep's engines.
         objective: the sweep's.
         metric: decides which checkpoint is best.
         data: holds the labels of the data; empty: they are unknown.
@@ -97,7 +97,7 @@ def function_models(plan: EnginePlan, function: FunctionPlan, metric: Metric) ->
     """Return the folder of the checkpoints of a function and their shared properties.
 
     Args:
-        plan: of the sweep's engines.
+        plan: plan of the sweep's engines.
         function: the function.
         metric: decides which checkpoint is best.
     """

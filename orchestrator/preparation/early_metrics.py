@@ -13,7 +13,7 @@ def early_text(plan: EnginePlan, rows: Mapping[str, int], row_tokens: float) -> 
     its most texts and tokens.
 
     Args:
-        plan: of the engines.
+        plan: plan of the engines.
         rows: number of rows by split; shift sets are named ``shift/<set>``.
         row_tokens: tokens of a row.
     """

@@ -53,7 +53,7 @@ def answers_text(generation: GenerationPlan, plan: EnginePlan, rows: Mapping[str
 
     Args:
         generation: how answers are written.
-        plan: of the engines.
+        plan: plan of the engines.
         rows: number of rows by split.
         row_tokens: tokens of a row.
     """

@@ -119,7 +119,7 @@ def prepare(
     """Read the rows, plan the sweep and check its adapters. Nothing is trained, and nothing is stored.
 
     Args:
-        request: of the command.
+        request: request of the command.
         ledger: holds the sweep to be resumed, with the values left open by the file, and the earlier sweeps for a
             prior; None: there are none.
         say: shows notes and counts of rows to the user, one sentence each.

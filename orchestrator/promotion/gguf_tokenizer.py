@@ -29,7 +29,7 @@ def add_tokenizer(writer: "GGUFWriter", folder: Path, tokenizer: "PreTrainedToke
     """Add the tokenizer of a model's folder to a GGUF model.
 
     Args:
-        writer: of the model.
+        writer: writer of the model.
         folder: holds ``tokenizer.json`` and ``tokenizer_config.json``.
         tokenizer: the same tokenizer, loaded.
         vocab_size: rows of the embedding; ids without a token are padding.

@@ -57,7 +57,7 @@ def judge(
 
     Args:
         request: not answered yet.
-        state: of the search.
+        state: state of the search.
         earlier: the requests answered before.
         since: start of this driver, in seconds since the epoch.
         now: seconds since the epoch.
@@ -168,9 +168,9 @@ class Control:
         """Read the answered requests.
 
         Args:
-            requests: of the ledger.
+            requests: requests of the ledger.
             sweep_id: the sweep.
-            budget: of the sweep file.
+            budget: budget of the sweep file.
             timer: monotonic seconds.
             poll_s: fewest seconds between two reads of new requests.
         """

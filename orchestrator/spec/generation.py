@@ -38,7 +38,7 @@ def read_generation(
     """Return the request; without a section, answers are measured at reports only if the search uses their metrics.
 
     Args:
-        section: of the sweep file; None: not written.
+        section: section of the sweep file; None: not written.
         metric: the goal of the search.
         rung: the metric compared at rungs; None: not written.
         facts: the objective's metrics.

@@ -36,7 +36,7 @@ def check_preference(
     """Check that the objective and the loss use each written setting, and that the metrics compare all trials.
 
     Args:
-        facts: of the objective; None: unknown, or the objective is a function.
+        facts: facts of the objective; None: unknown, or the objective is a function.
         fixed: fixed settings by name.
         space: the searched settings.
         compared: the metric of the search, and the stopping rule with its metric.

@@ -52,7 +52,7 @@ def earliest_rung(samples: int, batch: int, warmup: float) -> int:
     """Return the samples before which trials are not compared: the warm-up and ``RUNG_STEPS`` steps.
 
     Args:
-        samples: of the longest trial.
+        samples: samples of the longest trial.
         batch: rows of one optimizer step.
         warmup: fraction of the steps.
     """

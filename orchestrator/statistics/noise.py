@@ -39,7 +39,7 @@ class SeedNoise:
 
     Attributes:
         variance: unbiased estimate; negative if the seeds differ less than the rows' noise explains.
-        degrees_of_freedom: of the estimate; infinite: known.
+        degrees_of_freedom: degrees of freedom of the estimate; infinite: known.
         source: measured on these seeds, or given.
         origin: the measurement in words, for example the names of recorded tables; None: these seeds alone.
     """
@@ -79,7 +79,7 @@ def prior_noise(sd: float, origin: str, degrees_of_freedom: float = math.inf) ->
     Args:
         sd: standard deviation of the score between seeds.
         origin: the measurement in words.
-        degrees_of_freedom: of the measurement; infinite: known.
+        degrees_of_freedom: degrees of freedom of the measurement; infinite: known.
     """
     return SeedNoise(variance=sd**2, degrees_of_freedom=degrees_of_freedom, source=SeedSource.PRIOR, origin=origin)
 

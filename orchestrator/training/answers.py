@@ -47,7 +47,7 @@ def measure_untuned(plan: EnginePlan, objective: Objective, splits: Splits) -> d
     ``untuned_0/...`` and ``untuned_3/...`` to each. The second prompt is left out if the model has too few positions.
 
     Args:
-        plan: of the sweep; it has a limit of tokens.
+        plan: plan of the sweep; it has a limit of tokens.
         objective: has metrics of answers.
         splits: the rows.
 
@@ -143,7 +143,7 @@ def untuned_losses(plan: EnginePlan, objective: Objective, splits: Splits) -> di
     """Return ``loss`` and the objective's other metrics of the base model on validation and test rows, in float32.
 
     Args:
-        plan: of the sweep; rows have its largest ``max_length``.
+        plan: plan of the sweep; rows have its largest ``max_length``.
         objective: has a head of the base model itself, so no weight is new.
         splits: the rows.
 

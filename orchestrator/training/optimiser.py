@@ -25,7 +25,7 @@ def build_optimiser(
 
     Args:
         model: the model in training.
-        settings: of the trial.
+        settings: settings of the trial.
         heads: starts of the names of the parameters that may have a rate of their own; see ``learning_rate_of``.
     """
     import torch
@@ -68,7 +68,7 @@ def schedule_factor(settings: TrialSettings, update: int, updates: int) -> float
     0 over the last ``decay_ratio`` of the updates.
 
     Args:
-        settings: of the trial.
+        settings: settings of the trial.
         update: index of the update, from 0.
         updates: number of updates of the trial.
     """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.objective.languages import english_alone, is_other_language, language_warning
+from orchestrator.objective.languages import is_english_only, is_other_language, language_warning
 
 ENGLISH = ["The web portal crashes when I open the attachment.", "Error 502!", "", "Notifications arrive late.", "C++"]
 OTHER = ["Warum wurden mir im April 310 EUR doppelt abgebucht?", "アプリがエラーで落ちます。", "La facture est fausse."]
@@ -37,4 +37,4 @@ def test_warning_needs_english_model_and_other_rows() -> None:
 )
 def test_model_folder_states_its_language(tmp_path: Path, head: str, english: bool) -> None:
     (tmp_path / "README.md").write_text(f"---\n{head}\n---\n# A model\n")
-    assert english_alone(Source(origin=Origin.LOCAL, name=str(tmp_path))) is english
+    assert is_english_only(Source(origin=Origin.LOCAL, name=str(tmp_path))) is english

@@ -53,7 +53,7 @@ def tuned_threshold(scores: Mapping[str, Sequence[float]]) -> float | None:
     The threshold is the margin of a row, or 1 less than the lowest one if no answer at all is best.
 
     Args:
-        scores: of the validation rows, from ``row_scores``.
+        scores: scores of the validation rows, from ``row_scores``.
     """
     if MARGIN not in scores:
         return None

@@ -125,7 +125,7 @@ class _Tags:
     Attributes:
         names: names of numbered tags; None: the data has none.
         mapping: ``data.labels``; it records the types and tags of the data.
-        source: for messages.
+        source: named in messages.
     """
 
     names: Sequence[str] | None

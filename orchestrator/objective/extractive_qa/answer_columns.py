@@ -51,7 +51,7 @@ class AnswerColumns:
         Args:
             names: of all columns.
             columns: the source's column name by name, for messages.
-            source: for messages.
+            source: named in messages.
 
         Raises:
             DataError: there is no such column.

@@ -86,7 +86,7 @@ def converted_pairs(
         rows: with the columns ``chosen``, ``rejected`` and perhaps ``prompt``.
         columns: the source's column name by the objective's column name.
         left_out: gets the number of rows left out, by reason.
-        source: for messages.
+        source: named in messages.
         form: how a row becomes a pair.
 
     Raises:

@@ -31,6 +31,6 @@ def draw(ordered: Sequence[int], size: int, label: Callable[[int], Hashable]) ->
     return chosen
 
 
-def rank(seed: int, content: str) -> bytes:
+def keyed_hash(seed: int, content: str) -> bytes:
     """Return a sort key of 12 bytes for ``content``: a hash keyed by the split's seed."""
     return hashlib.blake2b(content.encode(errors="surrogatepass"), key=str(seed).encode(), digest_size=12).digest()

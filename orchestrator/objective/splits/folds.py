@@ -10,7 +10,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
 from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.splits.draw import rank
+from orchestrator.objective.splits.draw import keyed_hash
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import Columns, group_name
 from orchestrator.objective.text_pairs import row_texts
@@ -103,7 +103,7 @@ def _related(splits: Splits, plan: DataPlan) -> list[int]:
         keys += [[("row", first + row)] for row in range(len(rows))]
         if _COLUMNS.text in rows.column_names:
             for row, text in enumerate(row_texts(rows, _COLUMNS.text)):
-                keys[first + row].append(("near", rank(plan.seed, forms(text).near)))
+                keys[first + row].append(("near", keyed_hash(plan.seed, forms(text).near)))
         if _COLUMNS.group in rows.column_names:
             for row, group in enumerate(values_in_parts(rows, _COLUMNS.group)):
                 if (name := group_name(group)) is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
-from orchestrator.objective.splits.draw import draw, rank
+from orchestrator.objective.splits.draw import draw, keyed_hash
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import GROUP, NEAR, SURPLUS, Columns, Table, refuse_overlap
 from orchestrator.objective.text_pairs import row_texts
@@ -90,7 +90,7 @@ class Splitter(Columns):
         """
         rule = rule_of(plan.split_rule)
         table = Table.read(rows, self, rule, plan.seed)
-        trained = {rank(plan.seed, rule.forms(text).order) for text in row_texts(train, self.text)}
+        trained = {keyed_hash(plan.seed, rule.forms(text).order) for text in row_texts(train, self.text)}
         clean, dropped = table.clean()
         pool = [row for row in clean if table.orders[row] not in trained]
         drawn = draw(table.ordered(pool, grouped=False), size, table.stratum)

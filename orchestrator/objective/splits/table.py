@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import DataError
 from orchestrator.objective.converted import values_in_parts
-from orchestrator.objective.splits.draw import draw, rank
+from orchestrator.objective.splits.draw import draw, keyed_hash
 from orchestrator.objective.splits.rules import SplitRule
 from orchestrator.objective.text_pairs import row_texts
 
@@ -78,21 +78,21 @@ class Table:
         """Return the table of a data set; ``seed`` is the split's."""
         copies, nears, orders = list[bytes](), list[bytes](), list[bytes]()
         for form in map(rule.forms, row_texts(rows, columns.text)):
-            copies.append(rank(seed, form.copy) if form.copy else b"")
-            nears.append(rank(seed, form.near))
-            orders.append(rank(seed, form.order))
+            copies.append(keyed_hash(seed, form.copy) if form.copy else b"")
+            nears.append(keyed_hash(seed, form.near))
+            orders.append(keyed_hash(seed, form.order))
         labels: list[Hashable] = [None] * len(copies)
         if columns.label is not None:
             labels = [tuple(label) if isinstance(label, list) else label for label in _labels(rows, columns, seed)]
         incomplete = {i: NO_LABEL for i, label in enumerate(labels) if label is None} if columns.label else {}
-        targets = [rank(seed, "")] * len(copies)
+        targets = [keyed_hash(seed, "")] * len(copies)
         if columns.target is not None:
             for row, target in enumerate(values_in_parts(rows, columns.target)):
                 written = "" if target is None else str(target).strip()
                 if not written:
                     incomplete[row] = NO_TARGET
                 if rule.target_counts:
-                    targets[row] = rank(seed, unicodedata.normalize("NFC", written))
+                    targets[row] = keyed_hash(seed, unicodedata.normalize("NFC", written))
         groups: list[str | None] = [None] * len(copies)
         if columns.group in rows.column_names:
             values = values_in_parts(rows, columns.group)
@@ -105,7 +105,7 @@ class Table:
             targets=targets,
             labels=labels,
             units=[("row", copies[row]) if group is None else group for row, group in grouped],
-            unit_orders=[orders[row] if group is None else rank(seed, group) for row, group in grouped],
+            unit_orders=[orders[row] if group is None else keyed_hash(seed, group) for row, group in grouped],
             incomplete=incomplete,
             stratify=columns.stratify,
         )
@@ -160,7 +160,7 @@ def _labels(rows: "datasets.Dataset", columns: Columns, seed: int) -> Iterator[A
     """Yield the labels; a text that only tells copies apart is a hash."""
     assert columns.label is not None, "the caller has checked it"
     for label in values_in_parts(rows, columns.label):
-        yield rank(seed, label) if isinstance(label, str) and not columns.stratify else label
+        yield keyed_hash(seed, label) if isinstance(label, str) and not columns.stratify else label
 
 
 def refuse_overlap(splits: Sequence[tuple[str, Sequence[Hashable], Sequence[str]]]) -> None:

@@ -97,8 +97,8 @@ def probability_within(features: Array, excesses: Sequence[Sequence[Excess]], un
     It is the product over the constraints (Gardner et al. 2014, "Bayesian Optimization with Inequality Constraints").
 
     Args:
-        features: of the tried points, shape (n, number of features).
-        excesses: of the tried points, shape (n, number of constraints).
+        features: features of the tried points, shape (n, number of features).
+        excesses: excesses of the tried points, shape (n, number of constraints).
         untried: features of the untried points, shape (m, number of features).
     """
     product = np.ones(len(untried))

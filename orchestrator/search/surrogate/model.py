@@ -102,9 +102,9 @@ def best_point(encoding: Encoding, observations: Sequence[Observation], seed: in
     point is within the constraints, the probability alone is maximised (Gelbart et al. 2014, arXiv 1403.5607).
 
     Args:
-        encoding: of the space.
+        encoding: encoding of the space.
         observations: the trials so far, at least two with a finite cost.
-        seed: of the drawn points.
+        seed: seed of the drawn points.
         fixed: values that the point must have.
     """
     known = _fewer([one for one in observations if not np.isnan(one.cost)])

@@ -17,7 +17,7 @@ def record_test(folder: TrialFolder, samples: int, measurement: Measurement) -> 
     Args:
         folder: the trial's checkpoints.
         samples: report point of the checkpoint.
-        measurement: of the test split.
+        measurement: measurement of the test split.
 
     Raises:
         OSError: the disk is full.

@@ -14,7 +14,7 @@ from orchestrator.training.checks.model_notes import model_notes
 from orchestrator.training.checks.positions import position_bound
 from orchestrator.training.model.adapters import adapt, reason_of
 from orchestrator.training.model.base_model import Base
-from orchestrator.training.model.structure import copied, load_structure, without_repetitions
+from orchestrator.training.model.structure import copy_structure, load_structure, without_repetitions
 from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.process.memory import out_of_memory
 
@@ -86,9 +86,9 @@ class _Attempts:
         """Return peft's reason to refuse a trial's adapter, or None."""
         key = tuple(sorted(trial.items()))
         if key not in self._reasons:
-            why = self._try(copied(self._small), trial)
+            why = self._try(copy_structure(self._small), trial)
             # Only the whole model has all layer numbers, which may be part of a target's name.
-            self._reasons[key] = None if why is None else self._try(copied(self._whole), trial)
+            self._reasons[key] = None if why is None else self._try(copy_structure(self._whole), trial)
         return self._reasons[key]
 
     def _try(self, base: Base, trial: Mapping[str, ParamValue]) -> str | None:

@@ -12,7 +12,7 @@ from orchestrator.objective.protocol import Head
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.base_size import in_numbered_layer, planned_bytes
-from orchestrator.training.model.structure import copied
+from orchestrator.training.model.structure import copy_structure
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -82,7 +82,7 @@ def _adapted(base: Base, trial: Mapping[str, ParamValue], head: Head) -> "dict[s
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     with torch.device("meta"):
-        model = adapt(copied(base), TrialSettings.from_params(trial), head).model
+        model = adapt(copy_structure(base), TrialSettings.from_params(trial), head).model
     adapted = {}
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):

@@ -152,7 +152,7 @@ def tokens_text(
     """Return in words which splits of a sweep are encoded already.
 
     Args:
-        encoder: of the sweep.
+        encoder: encoder of the sweep.
         splits: rows by split.
         digests: digest of the rows by split.
         max_lengths: the possible limits of a row in tokens.

@@ -48,7 +48,7 @@ class TaskData:
         Args:
             objective: the task.
             plan: the data of the sweep.
-            tokenizer: of the base model.
+            tokenizer: tokenizer of the base model.
             splits: the rows; None: they are read.
             digests: digest by split, as ``Splits.by_name`` names it, of the sweep's rows; rows read here must have it.
 

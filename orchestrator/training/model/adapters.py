@@ -41,13 +41,13 @@ class Adapted:
     Attributes:
         model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen. Method ``full`` has no
             frozen weights.
-        taken_out: the initial A and B subtracted from the frozen weights, by their names in an adapter's file; empty
+        subtracted: the initial A and B subtracted from the frozen weights, by their names in an adapter's file; empty
             for an init without ``Init.subtracts``.
         heads: starts of the names of the parameters that may have a rate of their own.
     """
 
     model: "PeftModel"
-    taken_out: "dict[str, torch.Tensor]"
+    subtracted: "dict[str, torch.Tensor]"
     heads: tuple[str, ...] = ("",)
 
 
@@ -63,8 +63,8 @@ def adapt(
 
     Args:
         base: the base model; an init may change its weights.
-        settings: of the trial.
-        head: of the objective.
+        settings: settings of the trial.
+        head: head of the objective.
         start: rows for an init that reads some; without them such an init starts as ``default``, for trials of the
             structure.
         updates: number of optimizer steps of the trial, for methods with a schedule; None: not known, nothing trains.
@@ -101,12 +101,12 @@ def adapt(
     if init.reads_rows or init.trains_a_alone:  # a folder for the original base model needs no start of its own
         config.init_lora_weights, config.eva_config, config.lora_ga_config = True, None, None
         config.corda_config = None
-    taken_out = {}
+    subtracted = {}
     if init.subtracts:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
-        taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
+        subtracted = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     heads = head_prefixes(model) if settings.method == FULL else ("",)
-    return Adapted(model=model, taken_out=taken_out, heads=heads)
+    return Adapted(model=model, subtracted=subtracted, heads=heads)
 
 
 def _put_on(base: Base, config: Any, settings: TrialSettings, start: StartRows | None) -> "PeftModel":  # noqa: ANN401  (peft types too little)
@@ -284,7 +284,7 @@ def _merges_exactly(model: "PeftModel") -> bool:
 
 def save_adapter(adapted: Adapted, folder: Path) -> None:
     """Write a folder for ``PeftModel.from_pretrained(base, folder)``: the configuration and a safetensors file."""
-    if not adapted.taken_out:
+    if not adapted.subtracted:
         with _kept_ranks(adapted.model):
             adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
         return
@@ -292,7 +292,7 @@ def save_adapter(adapted: Adapted, folder: Path) -> None:
 
     state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
     base_name = str(adapted.model.get_base_model().name_or_path)
-    write_adapter(folder, state, adapted.model.peft_config["default"], base_name, adapted.taken_out)
+    write_adapter(folder, state, adapted.model.peft_config["default"], base_name, adapted.subtracted)
 
 
 @contextmanager
@@ -322,7 +322,7 @@ def write_adapter(
     state: "Mapping[str, torch.Tensor]",
     config: "PeftConfig",
     base_name: str,
-    taken_out: "Mapping[str, torch.Tensor]",
+    subtracted: "Mapping[str, torch.Tensor]",
 ) -> None:
     """Write an adapter as a plain PEFT folder.
 
@@ -331,12 +331,12 @@ def write_adapter(
         state: the tensors by their names in an adapter's file.
         config: peft's configuration.
         base_name: name of the base model in the configuration.
-        taken_out: see ``Adapted``; unless it is empty, the rank of the file is twice the rank of the adapter.
+        subtracted: see ``Adapted``; unless it is empty, the rank of the file is twice the rank of the adapter.
     """
     from safetensors.torch import save_file
 
     written: Any = copy.deepcopy(config)  # peft types alpha as an integer and computes with any number
-    if taken_out:
+    if subtracted:
         factor = math.sqrt(2) if written.use_rslora else 2  # of alpha: the same scaling at twice the rank
         written.r, written.lora_alpha, written.init_lora_weights = 2 * written.r, factor * written.lora_alpha, True
         written.rank_pattern = {name: 2 * rank for name, rank in written.rank_pattern.items()}
@@ -344,8 +344,8 @@ def write_adapter(
         written.eva_config = written.lora_ga_config = written.corda_config = None
     written.inference_mode, written.base_model_name_or_path = True, base_name
     folder.mkdir(parents=True, exist_ok=True)
-    if taken_out:
-        state = {name: _with_init(name, value, taken_out, _rank_of(name, written)) for name, value in state.items()}
+    if subtracted:
+        state = {name: _with_init(name, value, subtracted, _rank_of(name, written)) for name, value in state.items()}
     save_file(_apart(state), folder / WEIGHTS)
     written.save_pretrained(str(folder))
 
@@ -374,7 +374,7 @@ def _rank_of(name: str, config: Any) -> int:  # noqa: ANN401  (LoraConfig)
     return rank
 
 
-def _with_init(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":
+def _with_init(name: str, value: "torch.Tensor", subtracted: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":
     """Return ``[A | A0]`` or ``[B | -B0]``: W + BA - B0 A0 over the original W equals (W - B0 A0) + BA in training.
 
     peft's own conversion loses the head. Matrices smaller than the rank are padded with zeros.
@@ -382,10 +382,10 @@ def _with_init(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.
     import torch
 
     value = value.detach().cpu()
-    if name in taken_out:
-        is_a, first = "lora_A" in name, taken_out[name].cpu()
+    if name in subtracted:
+        is_a, first = "lora_A" in name, subtracted[name].cpu()
         value = torch.cat([value, first if is_a else -first], dim=0 if is_a else 1)
-    elif taken_out and "lora_embedding_" in name:  # PiSSA does not change embeddings
+    elif subtracted and "lora_embedding_" in name:  # PiSSA does not change embeddings
         is_a = "lora_embedding_A" in name
     else:
         return value

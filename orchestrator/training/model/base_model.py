@@ -62,7 +62,7 @@ def load_base(
         source: the base model.
         objective: determines the head.
         device: ``cpu`` or ``cuda``.
-        dtype: of the weights; None: float32.
+        dtype: number format of the weights; None: float32.
         attention: transformers' name of an attention implementation; None: the fastest one on the device with the
             results of the model's default.
         quantisation: number format of the frozen linear layers; None: ``dtype``.

@@ -27,7 +27,7 @@ class StartRows:
         objective: collates the rows and computes their loss.
         tokenizer: pads them.
         rows: encoded rows, the first of the trial's order.
-        device: of the model.
+        device: device of the model.
     """
 
     objective: Objective

@@ -55,7 +55,7 @@ def without_weights(
     return model, loading
 
 
-def copied(base: Base) -> Base:
+def copy_structure(base: Base) -> Base:
     """Return a copy, for an adapter."""
     return replace(base, model=copy.deepcopy(base.model))
 
@@ -64,7 +64,7 @@ def without_repetitions(base: Base) -> Base:
     """Return a copy with one layer of each kind per list of layers: peft treats layers of one kind alike."""
     from torch.nn import ModuleList
 
-    reduced = copied(base)
+    reduced = copy_structure(base)
     for module in list(reduced.model.modules()):
         if isinstance(module, ModuleList):
             kinds: dict[tuple[object, ...], str] = {}

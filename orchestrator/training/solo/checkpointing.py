@@ -13,7 +13,7 @@ def recompute_activations(model: "PeftModel", name: str) -> None:
 
     Args:
         model: the model with its adapter.
-        name: of the base model, for the error.
+        name: name of the base model, for the error.
 
     Raises:
         ModelError: transformers' code of this model cannot recompute activations.

@@ -84,7 +84,7 @@ class ShardedTrainer(SoloTrainer):
         # peft calls the parameters in its state dict as the model does.
         state = get_peft_model_state_dict(model, state_dict={**buffers, **trained}, save_embedding_layers=False)
         base_name = str(model.get_base_model().name_or_path)
-        write_adapter(folder / ADAPTER, state, config, base_name, self._adapted.taken_out)
+        write_adapter(folder / ADAPTER, state, config, base_name, self._adapted.subtracted)
         save_file({name: value.contiguous() for name, value in trained.items()}, folder / TRAINABLE)
 
     @override

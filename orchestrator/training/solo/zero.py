@@ -70,7 +70,7 @@ def start_engine(
         model: called by the engine's forward.
         adamw: AdamW, as for training without DeepSpeed.
         config: DeepSpeed's configuration of memory.
-        settings: of the trial.
+        settings: settings of the trial.
         device: ``cpu`` or ``cuda``.
     """
     import deepspeed

@@ -40,7 +40,7 @@ class Logits:
 
     Attributes:
         all_slots: rows or flat tokens of all slots.
-        blocks: of the layout of the head's input: the decoder's, if there is one.
+        blocks: blocks in the layout of the head's input: the decoder's, if there is one.
     """
 
     all_slots: torch.Tensor
@@ -68,7 +68,7 @@ class Pack:
     Attributes:
         model: the base model with packed modules.
         parameters: trainable parameters of all slots.
-        device, dtype: of the frozen weights.
+        device, dtype: device and number format of the frozen weights.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Pack:
         self.parameters.set_scales(slot, SlotScales(adapter.scales, keep_scale=keep_scale))
         self.load(slot, adapter.tensors)
         trained_rank = adapter.trained_rank
-        for key, value in adapter.taken_out.items():  # frozen ranks, behind the trained ranks
+        for key, value in adapter.subtracted.items():  # frozen ranks, behind the trained ranks
             layer, kind = parse_key(key)
             frozen = _rank_first(key, value if kind == "A" else -value)
             ranks = slice(trained_rank, trained_rank + frozen.shape[0])
@@ -206,7 +206,7 @@ class Pack:
 
         Args:
             batch: rows of all slots, padded to the longest row.
-            layout: of the batch.
+            layout: layout of the batch.
             masks: dropout masks, in training mode.
         """
         if self.device != "cpu":
@@ -220,8 +220,8 @@ class Pack:
         The new layer's parameters are empty until ``allocate``.
 
         Args:
-            name: of the layer in the base model.
-            kind: of the parameter to train, see ``parse_key``.
+            name: name of the layer in the base model.
+            kind: kind of the parameter to train, see ``parse_key``.
 
         Raises:
             CannotPackError: see ``pack_layers``.

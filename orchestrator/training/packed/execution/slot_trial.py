@@ -138,7 +138,7 @@ class SlotTrial:
 
         Args:
             points: several if one update has more rows than there are between two report points.
-            metrics: of the report.
+            metrics: metrics of the report.
         """
         tensors = self.pack.tensors(self.slot, self._adapter)
         for point in points:

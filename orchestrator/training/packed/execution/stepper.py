@@ -84,7 +84,7 @@ class Stepper:
             pack: the base model and its slots.
             objective: collates rows and computes their losses.
             tokenizer: for collation.
-            threads: of a CPU; a device computes all trials together.
+            threads: number of CPU threads; a device computes all trials together.
             tokens: of each trial in a step, at least. A CPU with one thread always takes one batch per step.
             spread_tokens: limit of a device, see ``SPREAD_TOKENS``.
         """

@@ -25,7 +25,7 @@ class SlotCache(DynamicCache):
         """Store nothing yet.
 
         Args:
-            layout: of the prompts.
+            layout: layout of the prompts.
             lengths_B: tokens of each prompt.
             spare: most tokens to follow each prompt.
         """

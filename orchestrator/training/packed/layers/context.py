@@ -21,7 +21,7 @@ class ForwardContext:
     """State of one forward.
 
     Attributes:
-        layout: of the encoder, and from the decoder's first layer on of the decoder.
+        layout: layout of the encoder, and from the decoder's first layer on of the decoder.
         masks: dropout masks; None outside training.
         cache: keys and values of a forward in generation; None: the forward reads whole rows.
     """

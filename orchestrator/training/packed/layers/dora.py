@@ -61,7 +61,7 @@ class Magnitudes:
         """Return the rows to rescale among ``count`` vectors.
 
         Args:
-            layout: of the vectors.
+            layout: layout of the vectors.
             count: N.
             adapted: rank and scaling by slot.
             dora: the slots with DoRA.

@@ -107,7 +107,7 @@ class Layout:
 
         Args:
             mask_BT: 1 at the decoder's tokens, 0 at padding.
-            dtype: of the attention scores.
+            dtype: number format of the attention scores.
         """
         rows = {block.slot: block.num_rows for block in self.blocks}
         return batch_layout(mask_BT, rows, self._num_slots, dtype, device=self.device, encoder=self)
@@ -248,7 +248,7 @@ def batch_layout(
             for the device.
         rows: number of rows by slot, ascending, in the order of the batch.
         num_slots: P.
-        dtype: of the attention scores.
+        dtype: number format of the attention scores.
         device: device of the forward; None means the mask's.
         encoder: in a decoder, the layout of its encoder's rows.
     """

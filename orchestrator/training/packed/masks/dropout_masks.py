@@ -38,7 +38,7 @@ class DropoutMasks(Protocol):
         """Return the mask of vectors of all slots.
 
         Args:
-            layout: of the values.
+            layout: layout of the values.
             values: all tokens or all rows, in the leading dimensions.
             drop_prob: quantised; None means each slot's drop probability of the adapters' inputs.
             site: number of the module in the model.

@@ -66,7 +66,7 @@ def apply_dropout(  # noqa: PLR0913  (one argument per counter)
 
     Args:
         values: N × D, or N × H × T × S with H and T below 2^16; contiguous.
-        out: of the same shape, contiguous; may be ``values``.
+        out: a tensor of the same shape, contiguous; may be ``values``.
         groups_N: group of each of the N, int32.
         offsets_G: position among the N minus position among the trial's own, int32.
         seeds_G: seed of each group's stream, int64, in [0, 2^31).

@@ -21,7 +21,7 @@ class DropoutStream:
     step's time.
 
     Attributes:
-        seed: of the stream, in [0, 2^31).
+        seed: seed of the stream, in [0, 2^31).
         lora_drop_prob: drop probability of the adapters' inputs, quantised.
         forwards: forwards in training so far; counted on a device only.
     """

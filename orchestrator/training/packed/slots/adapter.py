@@ -35,7 +35,7 @@ class Adapter:
         scales: scaling of the adapter product, by name of the layer in the base model.
         config: peft's configuration of the adapter.
         base_name: name of the base model in the configuration.
-        taken_out: A and B subtracted from the base weights by the init (PiSSA, OLoRA), by name. The slots share the
+        subtracted: A and B subtracted from the base weights by the init (PiSSA, OLoRA), by name. The slots share the
             base weights, so a pack subtracts their product as additional frozen ranks of the slot.
     """
 
@@ -43,7 +43,7 @@ class Adapter:
     scales: Mapping[str, float]
     config: "PeftConfig"
     base_name: str
-    taken_out: Mapping[str, torch.Tensor]
+    subtracted: Mapping[str, torch.Tensor]
 
     @property
     def rank(self) -> int:
@@ -61,13 +61,13 @@ class Adapter:
         for key, value in self.tensors.items():
             layer, kind = parse_key(key)
             if kind == "A":
-                rank = trained_rank + self.taken_out[key].shape[0] if key in self.taken_out else value.shape[0]
+                rank = trained_rank + self.subtracted[key].shape[0] if key in self.subtracted else value.shape[0]
                 layers[layer] = (rank, self.scales[layer])
         return layers
 
     def save(self, folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write ``tensors``, named as this adapter's, as a folder for peft to load."""
-        write_adapter(folder, tensors, self.config, self.base_name, self.taken_out)
+        write_adapter(folder, tensors, self.config, self.base_name, self.subtracted)
 
 
 def require_packable(settings: TrialSettings) -> None:
@@ -117,7 +117,7 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
         scales=scales,
         config=adapted.model.peft_config["default"],
         base_name=str(adapted.model.get_base_model().name_or_path),
-        taken_out=adapted.taken_out,
+        subtracted=adapted.subtracted,
     )
 
 

@@ -124,7 +124,7 @@ class SlotParameters:
             slot: index of the slot.
             layer: name of the layer.
             kind: one of ``KINDS``.
-            shape: of the parameter in an adapter's file.
+            shape: shape of the parameter in an adapter's file.
         """
         rows_RW = stacked_PRW[slot, :, self._columns[kind][layer]]
         if kind in RANKED:
