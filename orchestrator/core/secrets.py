@@ -8,7 +8,8 @@ from urllib.parse import unquote
 MASK = "***"
 
 _PASSWORDS = r"password|passwd|passphrase|passcode|pwd"
-_WORDS = rf"{_PASSWORDS}|token|secret|credential|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|signature"
+_NAMED = rf"{_PASSWORDS}|secret|credential|(?:api|access|account|private)[_-]?key"
+_WORDS = rf"{_NAMED}|token|signature"
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|cockroachdb|redshift|snowflake|mongodb|redis)(?:\+\w+)?"
 _STOP = r"\s\"'<>`"
 _MOST = "{0,4096}"  # longer than any address; without a limit, long texts take quadratic time
@@ -35,11 +36,11 @@ _PAIR = re.compile(rf"([?&;#])([^{_STOP}=?&;#]{{1,200}})=([^{_STOP}&;#]{_MOST}[^
 """A name and a value of an address; either may be in percent encoding, as in ``?options=-c%20x.password%3D…``."""
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"((?<![\w.-])[\w.-]{{0,40}}(?:{_PASSWORDS})\s{{0,3}}=\s{{0,3}})(?!\*\*\*)"
+    rf"((?<![\w.-])[\w.-]{{0,40}}(?:{_NAMED})\s{{0,3}}=\s{{0,3}})(?!\*\*\*)"
     r"(?:'[^'\n]{1,4096}'|\"[^\"\n]{1,4096}\"|['\"]{0,2}[^\s'\"`&;,)}\]]{1,4096})",
     re.IGNORECASE,
 )
-"""A password of a connection string: ``host=h password=…``, possibly inside a query."""
+"""A password of a connection string or an option: ``host=h password=…``, possibly inside a query."""
 _DECODINGS = 5
 _HEADER = re.compile(r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+|Bearer\s+)([\w.~+/=-]{8,})", re.IGNORECASE)
 
@@ -52,6 +53,11 @@ def redact(text: str) -> str:
     if "://" not in text and "=" not in text and "earer" not in text and "uthorization" not in text:
         return text
     return _PAIR.sub(_masked_pair, _plainly_redacted(text))
+
+
+def names_secret(name: str) -> bool:
+    """Return whether a text with this name is a password or a key. Tokens may be those of a vocabulary."""
+    return re.search(_NAMED, name, re.IGNORECASE) is not None
 
 
 def _plainly_redacted(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from orchestrator.core.secrets import redact, redacted
+from orchestrator.core.secrets import names_secret, redact, redacted
 from orchestrator.spec.document import read_yaml
 from orchestrator.spec.problems import KeyPath, Place, Problems, yaml_text
 from orchestrator.spec.sections import TrackingSection
@@ -24,9 +24,15 @@ def check_addresses(tracking: TrackingSection, text: str, problems: Problems) ->
         path = ("tracking", secret[0]) if secret else ()
         problems.add(path, "an address with a password must be quoted, on one line and without escapes")
     masked: set[KeyPath] = {("description",), *(("tracking", key) for key in secret)}
-    for place in _secret_texts(_values(text), ()):
+    values = _values(text)
+    for place in _secret_texts(values, ()):
         if place not in masked:
             problems.add(place, "contains a password or a token, and the values of sweep files are stored; remove it")
+    for place in _secret_parameters(values):
+        problems.add(
+            place,
+            "its name is that of a secret, and values of trials are stored; let the function read the environment",
+        )
     for key, address in addresses.items():
         if "://" in address and "@" in address and any(character in address for character in " \t\n\"'<>`"):
             problems.add(("tracking", key), "an address without spaces and quotes is needed; write %20 for a space")
@@ -60,6 +66,18 @@ def _secret_texts(value: object, path: KeyPath) -> Iterator[KeyPath]:
             yield from _secret_texts(item, (*path, place))
     elif redacted(value) != value:
         yield path
+
+
+def _secret_parameters(values: object) -> Iterator[KeyPath]:
+    """Yield the path of each text given to a function under the name of a secret."""
+    for outer, inner in (("function", "values"), ("search", "space")):
+        section = values.get(outer) if isinstance(values, Mapping) else None
+        named = section.get(inner) if isinstance(section, Mapping) else None
+        for name, value in named.items() if isinstance(named, Mapping) else ():
+            given = value.get("choices") if isinstance(value, Mapping) else value
+            texts = given if isinstance(given, list) else [given]
+            if names_secret(str(name)) and any(isinstance(each, str) for each in texts):
+                yield outer, inner, str(name)
 
 
 def _values(text: str) -> object:

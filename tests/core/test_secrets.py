@@ -87,6 +87,7 @@ def test_log_records_and_tracebacks_are_masked() -> None:
 
 def test_connection_strings_are_masked() -> None:
     assert redact("dblink('host=h password=pw-1 user=u')") == "dblink('host=h password=*** user=u')"
+    assert redact("sweep x.yaml --set function.values.api_key=sk-1") == "sweep x.yaml --set function.values.api_key=***"
     assert redact("host=h passwd = 'p w-1' user=u") == "host=h passwd = *** user=u"
 
 

@@ -96,6 +96,11 @@ def test_changed_values_of_a_function_are_another_search(write: Any) -> None:
             ":3:37 function.metrics.val/f1: a name without a split is needed, because 'f1' stands for val/f1, got",
         ),
         ("f1: maximize", "f1: up", "function.metrics.f1: one of minimize, maximize is needed, got 'up'"),
+        (
+            "path: rows.csv",
+            "db_password: geheim",
+            "function.values.db_password: its name is that of a secret, and values",
+        ),
         ("test: test", "python: nowhere", "function.python: the path of a Python interpreter is needed, got 'nowhere'"),
         ("budget:", "model: minilm\nbudget:", ":11:1 model: a function reads its model and its data itself"),
         ("budget:", "training: {epochs: 2}\nbudget:", ":11:1 training: a function reads its model and its data itself"),
