@@ -47,7 +47,7 @@ def export_merged_gguf(adapter: Path, card: AdapterCard, target: Path, gates: Se
     if card.head != "causal_lm":
         raise UserError(
             f"--merge --gguf: llama.cpp runs causal language models, this one has the head {card.head}; export with "
-            "--merge alone"
+            "--merge only"
         )
     require_known(AutoConfig.from_pretrained(card.base_path, revision=card.base.revision))
     with new_folder(target):
