@@ -84,23 +84,37 @@ def plain_training(
     Args:
         model: with an adapter.
         rows: encoded training rows.
-        params: ``batch_size`` and ``learning_rate``, as in ``packed_seeds``; all else is the default of ``Trainer``.
+        params: ``batch_size``, ``learning_rate`` and, if it is another one, ``head_learning_rate``, as in
+            ``packed_seeds``; all else is the default of ``Trainer``.
         epochs: passes over the rows.
         seed: of the order of the rows and of dropout.
         collator: pads the rows; None: the default of ``Trainer``.
     """
+    rate = float(str(params["learning_rate"]))
+    trained: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            trained["lora_" not in name].append(parameter)
+    head_rate = float(str(params.get("head_learning_rate", rate)))
+    groups: list[dict[str, Any]] = [{"params": trained[False]}, {"params": trained[True], "lr": head_rate}]
+    optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=0.0)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
             output_dir=scratch,
             num_train_epochs=epochs,
             per_device_train_batch_size=int(str(params["batch_size"])),
-            learning_rate=float(str(params["learning_rate"])),
             seed=seed,
             report_to="none",
             save_strategy="no",
             disable_tqdm=True,
         )
-        trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator)
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=collator,
+            optimizers=(optimizer, None),
+        )
         trainer.train()
     return trainer
 

@@ -4,7 +4,8 @@
 plain side is transformers' recipe for token classification: words split before the tokenizer, the first token of a
 word has its tag, ``Trainer`` with ``DataCollatorForTokenClassification``, and seqeval's strict F1. Both sides have the
 same rows, configuration and number of updates; a seed gives other heads, adapters and orders of the rows. The head has
-the adapter's learning rate on both sides.
+a learning rate of its own on both sides, as in ``sweeps/entities.yaml``: at 2e-3 for all parameters, F1 stays 0 with
+most seeds on both sides.
 """
 
 import argparse
@@ -34,8 +35,15 @@ from orchestrator.objective.padding import IGNORED
 
 ROWS = Source(origin=Origin.PACKAGED, name="news-entities")
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
-LENGTH, RANK = 128, 16
-PARAMS = {"learning_rate": 2e-3, "rank": RANK, "alpha": 32, "batch_size": 8, "max_length": LENGTH}
+LENGTH, RANK = 64, 16
+PARAMS = {
+    "learning_rate": 1e-3,
+    "head_learning_rate": 1e-2,
+    "rank": RANK,
+    "alpha": 32,
+    "batch_size": 8,
+    "max_length": LENGTH,
+}
 
 
 def plain(rows: dict[str, datasets.Dataset], labels: tuple[str, ...], epochs: int, seed: int) -> float:

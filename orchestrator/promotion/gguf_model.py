@@ -47,7 +47,7 @@ def export_merged_gguf(adapter: Path, card: AdapterCard, target: Path, gates: Se
     if card.head != "causal_lm":
         raise UserError(
             f"--merge --gguf: llama.cpp runs causal language models, this one has the head {card.head}; export with "
-            "--merge alone"
+            "--merge only"
         )
     require_known(AutoConfig.from_pretrained(card.base_path, revision=card.base.revision))
     with new_folder(target):
@@ -108,7 +108,7 @@ def require_known(config: "PretrainedConfig") -> str:
         reason = f"Loratory does not know the scaling {kind} of rotary embeddings"
     if reason is not None:
         raise UserError(
-            f"--merge --gguf: {reason}; export with --merge alone and convert that folder with llama.cpp's "
+            f"--merge --gguf: {reason}; export with --merge only and convert that folder with llama.cpp's "
             "convert_hf_to_gguf.py"
         )
     return ARCHITECTURES[config.model_type]
@@ -163,7 +163,7 @@ def _weights(model: "PreTrainedModel", architecture: str) -> "Iterator[tuple[str
             weight = interleaved(weight, heads[projection])
         its_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if its_name is None:
-            raise UserError(f"--merge --gguf: llama.cpp has no place for {name}; export with --merge alone")
+            raise UserError(f"--merge --gguf: llama.cpp has no place for {name}; export with --merge only")
         yield its_name, weight
     if _rope(config)["rope_type"] == "llama3":
         yield gguf.TENSOR_NAMES[gguf.MODEL_TENSOR.ROPE_FREQS] + ".weight", _frequency_factors(config)

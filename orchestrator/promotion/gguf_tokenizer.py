@@ -140,6 +140,6 @@ def _stored(folder: Path) -> dict[str, Any]:
 
 def _refused(reason: str) -> UserError:
     return UserError(
-        f"--merge --gguf: the tokenizer cannot be carried exactly: {reason}; export with --merge alone and convert "
+        f"--merge --gguf: the tokenizer cannot be carried exactly: {reason}; export with --merge only and convert "
         "that folder with llama.cpp's convert_hf_to_gguf.py"
     )

@@ -66,7 +66,7 @@ def _value(parameter: Parameter, value: ParamValue) -> ParamValue:
     if isinstance(distribution, Choices) or not is_possible(distribution, value):
         raise UserError(
             f"--set {parameter.name}: {_possible(distribution)} is needed, got {format_value(value)}; other values are "
-            "outside of search.space and belong into another sweep"
+            "outside of search.space and belong in another sweep"
         )
     return value
 

@@ -122,7 +122,7 @@ class ConfirmationQueue:
         if size is None:
             self._notes.append(
                 f"no training with fresh seeds: {share} are fewer than {SIZES[-1].trials} trainings of {each:,}; "
-                "confirm: {top: 1, seeds: 2} trains them in any case"
+                "confirm: {top: 1, seeds: 2} always trains them"
             )
         else:
             self._notes.append(

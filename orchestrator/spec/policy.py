@@ -31,7 +31,7 @@ def load_policy(path: Path) -> Gates:
         problems.add((), "a mapping with the section gates is needed")
         problems.fail()
     for key in values.keys() - {"gates"}:
-        problems.add((key,), "a policy file has the section gates alone", at_key=True)
+        problems.add((key,), "a policy file has only the section gates", at_key=True)
     try:
         gates = _PolicyFile.model_validate({"gates": values["gates"] or {}}).gates
     except ValidationError as error:

@@ -153,7 +153,7 @@ def test_what_llama_cpp_cannot_run_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / MODEL).exists()
     with pytest.raises(UserError, match="Loratory does not know the GGUF layout of gpt2"):
         export_merged_gguf(tmp_path, card_of(tiny_gpt2(tmp_path / "gpt2")), tmp_path / "out")
-    with pytest.raises(UserError, match="the head sequence_classification; export with --merge alone"):
+    with pytest.raises(UserError, match="the head sequence_classification; export with --merge only"):
         export_merged_gguf(tmp_path, card_of(llama, "sequence_classification"), tmp_path / "out")
     scaled = model(tmp_path / "scaled", "qwen2", "qwen2", rope_parameters={**LLAMA3, "rope_type": "yarn"})
     with pytest.raises(UserError, match="Loratory does not know the scaling yarn of rotary embeddings"):
@@ -174,5 +174,5 @@ def test_tokenizer_is_refused_by_name(change: dict[str, Any], reason: str, tmp_p
     save_tokenizer(tmp_path, "gpt-2")
     stored = json.loads((tmp_path / "tokenizer.json").read_text())
     assert splitting_rule(stored) == "gpt-2"
-    with pytest.raises(UserError, match=f"cannot be carried exactly: .*{reason}.*; export with --merge alone"):
+    with pytest.raises(UserError, match=f"cannot be carried exactly: .*{reason}.*; export with --merge only"):
         splitting_rule(stored | change)

@@ -58,7 +58,7 @@ def test_absent_section_gives_defaults(tmp_path: Path) -> None:
             "gates: {metrics: {x: {min: 2, max: 1}}}",
             ":1:22 gates.metrics.x: min <= max is needed, got {min: 2, max: 1}",
         ),
-        ("name: small\ngates: {}", ":1:1 name: a policy file has the section gates alone"),
+        ("name: small\ngates: {}", ":1:1 name: a policy file has only the section gates"),
         ("gap: 0.5", ":1:1 a mapping with the section gates is needed"),
         ("", ":1:1 a mapping with the section gates is needed"),
         ("gates: [", " is not valid YAML"),

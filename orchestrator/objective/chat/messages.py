@@ -111,7 +111,7 @@ def _part(part: object) -> str:
     """Return the text of one part of a message's content."""
     if isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
-    raise DataError(f"parts of the type text alone are supported, got {_short(part)}")
+    raise DataError(f"only parts of the type text are supported, got {_short(part)}")
 
 
 def _short(value: object) -> str:

@@ -244,7 +244,7 @@ def _span(text: str, each: Any, mapping: TypeNames, place: str) -> Span | None: 
     if not 0 <= start < end <= len(text) or not words_of(text[start:end]) or not label.strip():
         raise DataError(
             f"{place}: the entity from character {start} to {end} with the type {label!r} is empty or outside of the "
-            f"text of {len(text)} characters. The end is the place after the last character"
+            f"text of {len(text)} characters. The end is exclusive"
         )
     named = mapping.name_of(label.strip())
     return None if named is None else Span(start=start, end=end, label=named)

@@ -125,7 +125,7 @@ def _prompt(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "Pef
     unsaved = [name for name in common["modules_to_save"] or () if name in base.fresh_modules]
     if unsaved:
         raise UserError(
-            f"it saves the head alone, and {', '.join(unsaved)} has no weights in the model's files; it would be "
+            f"it saves only the head, and {', '.join(unsaved)} has no weights in the model's files; it would be "
             "random after loading"
         )
     given = {"num_virtual_tokens": VIRTUAL_TOKENS} | common

@@ -53,7 +53,7 @@ def test_forms_give_the_same_conversation(tmp_path: Path, row: dict[str, Any]) -
         ([{"messages": WANTED}, {"messages": [{"role": "bot", "content": "a"}]}], 'row 2: role "bot" is unknown'),
         ([{"messages": [{"content": "a"}]}], "row 1: role null is unknown"),
         ([{"messages": "good"}], "row 1: a list of messages is needed, got a text"),
-        ([{"messages": [{"role": "user", "content": [{"type": "image"}]}]}], "row 1: parts of the type text alone"),
+        ([{"messages": [{"role": "user", "content": [{"type": "image"}]}]}], "row 1: only parts of the type text"),
         ([{"text": "good"}], r"a column messages, or the columns prompt and completion, are needed in .*columns: text"),
     ],
 )

@@ -114,7 +114,7 @@ def try_formats(attempt: Callable[[torch.dtype], str | None], device: str) -> st
             message = str(error)
         logger.warning("no memory to try the base model in %s", dtype)
         free_memory(device)
-    raise LoratoryError(f"no memory for the base model alone: {message}")
+    raise LoratoryError(f"no memory for only the base model: {message}")
 
 
 def _reason(

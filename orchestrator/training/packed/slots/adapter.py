@@ -81,7 +81,7 @@ def require_packable(settings: TrialSettings) -> None:
     if init.reads_rows:
         raise CannotPackError(f"init {settings.init} computes with training rows")
     if init.trains_a_alone:
-        raise CannotPackError(f"init {settings.init} trains A alone, and packs train A and B")
+        raise CannotPackError(f"init {settings.init} trains only A, and packs train A and B")
 
 
 def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adapter:

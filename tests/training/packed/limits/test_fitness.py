@@ -76,7 +76,7 @@ def test_base_too_large_in_any_format_is_error() -> None:
     def attempt(dtype: torch.dtype) -> str | None:
         raise MemoryError(f"no room for {dtype}")
 
-    with pytest.raises(LoratoryError, match=r"no memory for the base model alone: no room for torch\.bfloat16"):
+    with pytest.raises(LoratoryError, match=r"no memory for only the base model: no room for torch\.bfloat16"):
         try_formats(attempt, "cpu")
 
     def broken(dtype: torch.dtype) -> str | None:
