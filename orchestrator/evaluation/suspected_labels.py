@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.core.csv_cells import long_cells
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.metrics import NEED_LOGITS, classification_metrics
 
@@ -156,7 +157,7 @@ def _suggestions(sweep_dir: Path) -> dict[str, dict[int, str]] | None:
     """Return the suggested class by row and split; None without a readable file."""
     found: dict[str, dict[int, str]] = {"validation": {}, "test": {}}
     try:
-        with (sweep_dir / FILE).open(encoding="utf-8", newline="") as stream:
+        with long_cells(), (sweep_dir / FILE).open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 found[row["split"]][int(row["row"])] = row["suggested_label"]
     except (FileNotFoundError, NotADirectoryError):

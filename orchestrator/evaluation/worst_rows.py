@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestrator.core.csv_cells import long_cells
 from orchestrator.core.row_measures import RowMeasures
 
 FILE = "worst_rows.csv"
@@ -58,7 +59,7 @@ def write_worst_rows(
 def worst_rows_sentence(sweep_dir: Path) -> str | None:
     """Return the first of the worst rows and the file's name, without a full stop; None without the file."""
     try:
-        with (sweep_dir / FILE).open(encoding="utf-8", newline="") as stream:
+        with long_cells(), (sweep_dir / FILE).open(encoding="utf-8", newline="") as stream:
             rows = [*csv.DictReader(stream)]
         first = rows[0]
         what = f" (label {first['label']}, predicted as {first['predictions']})" if first["label"] else ""

@@ -28,7 +28,7 @@ def test_worst_rows_are_ordered_by_mean_loss(tmp_path: Path) -> None:
     other = RowMeasures(
         losses=(0.1, 0.0, 3.0, 0.4), units=(1.0,) * 4, predictions=(0, 1, 0, 0), references=(0, 1, 1, 0)
     )
-    write_worst_rows(tmp_path, [ROWS, other], ("a", "b"), ["one", "two", "three", "four"])
+    write_worst_rows(tmp_path, [ROWS, other], ("a", "b"), ["one", "two", "three", "f" * 200_000])
     lines = (tmp_path / FILE).read_text().splitlines()
     assert lines[1:3] == ['2,1.6500,b,"b, a",three', '1,1.0000,b,"a, b",two']
     assert "row 2 of test has the highest loss, 1.6500 (label b, predicted as" in str(worst_rows_sentence(tmp_path))

@@ -104,7 +104,7 @@ def test_file_lists_texts_and_labels(tmp_path: Path) -> None:
 def test_limit_is_the_score_without_other_errors(tmp_path: Path) -> None:
     references, labels = (0, 0, 0, 1, 1, 2, 2, 2), ("a", "b", "c")
     found = [SuspectedLabel(split="test", row=row, given=references[row], suggested=0, quality=0.1) for row in (3, 5)]
-    write_suspected_labels(tmp_path, found, labels, {"test": [""] * 8})
+    write_suspected_labels(tmp_path, found, labels, {"test": ["a" * 200_000] * 8})
     assert label_limit(tmp_path, "test", references, labels, "accuracy") == 6 / 8
     assert label_limit(tmp_path, "test", references, labels, "macro_f1") == pytest.approx((6 / 8 + 2 / 3 + 4 / 5) / 3)
     assert label_limit(tmp_path, "test", references, labels, "auroc") is None

@@ -7,14 +7,13 @@ the task does not need text. Written again, these integers give the same file.
 import csv
 import io
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.assets.tables.content import read_text
 from orchestrator.assets.tables.values import TaskColumns, table_of
+from orchestrator.core.csv_cells import long_cells
 from orchestrator.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def first_that_reads(start: str, delimiters: str, read: "Callable[[str, _Quoting
 
 
 def _header_cells(text: str, delimiter: str) -> int:
-    with _long_cells():
+    with long_cells():
         return len(next(csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=delimiter), ()))
 
 
@@ -111,7 +110,7 @@ def records(
     start, where = 1, f"{path} cannot be read as csv: line"
     separated = f"separated by a {_NAMES.get(delimiter, delimiter)}"
     try:
-        with _long_cells():
+        with long_cells():
             for cells in lines:
                 if header and cells and len(cells) != len(header):
                     raise DataError(
@@ -160,13 +159,3 @@ def _convert(cells: list[str | None], task: TaskColumns, name: str) -> list[Any]
     if name in task.text or not present or not all(map(INTEGER.fullmatch, present)):
         return cells
     return [None if cell is None else int(cell) for cell in cells]
-
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Remove the csv module's limit of 131,072 characters per cell in the block."""
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
