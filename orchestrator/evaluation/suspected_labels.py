@@ -146,11 +146,17 @@ def label_limit(
         return None
     if not {*suggested.values()} <= {*labels}:
         return None
-    pairs = [
-        (labels.index(suggested[row]) if row in suggested else reference, reference)
-        for row, reference in enumerate(references)
-    ]
-    return classification_metrics(pairs, len(labels), (metric,)).get(metric)
+    best = [labels.index(suggested[row]) if row in suggested else reference for row, reference in enumerate(references)]
+    if metric not in {"accuracy", "macro_f1"}:
+        return classification_metrics([*zip(best, references, strict=True)], len(labels), (metric,)).get(metric)
+    import numpy as np
+
+    from orchestrator.statistics.row_metrics import accuracy, macro_f1
+
+    # Without scikit-learn: every view of a sweep asks for this, and the import takes a second.
+    measure = accuracy if metric == "accuracy" else macro_f1
+    each_row = np.ones((1, len(best)), dtype=np.int64)
+    return float(measure(each_row, np.array(best), np.array(references))[0])
 
 
 def _suggestions(sweep_dir: Path) -> dict[str, dict[int, str]] | None:

@@ -107,6 +107,9 @@ def test_limit_is_the_score_without_other_errors(tmp_path: Path) -> None:
     write_suspected_labels(tmp_path, found, labels, {"test": ["a" * 200_000] * 8})
     assert label_limit(tmp_path, "test", references, labels, "accuracy") == 6 / 8
     assert label_limit(tmp_path, "test", references, labels, "macro_f1") == pytest.approx((6 / 8 + 2 / 3 + 4 / 5) / 3)
+    assert label_limit(tmp_path, "test", references, labels, "weighted_f1") == pytest.approx(
+        (3 * 6 / 8 + 2 * 2 / 3 + 3 * 4 / 5) / 8
+    )
     assert label_limit(tmp_path, "test", references, labels, "auroc") is None
     assert label_limit(tmp_path, "validation", references, labels, "accuracy") is None
     assert label_limit(tmp_path, "test", references[:3], labels, "accuracy") is None  # another sweep's file
