@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.plan import WeightFormat
 from orchestrator.core.secrets import redact, unmasked
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ Retrain = Annotated[
     typer.Option(
         "--retrain", help="Train the trial again, with its configuration and seed, if its adapter was not kept."
     ),
+]
+BasePrecision = Annotated[
+    WeightFormat,
+    typer.Option("--precision", help="Number format of the frozen base weights; bfloat16 takes half the memory."),
 ]
 TrackingUri = Annotated[
     str | None,

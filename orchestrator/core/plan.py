@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
@@ -24,6 +24,10 @@ class Precision(enum.StrEnum):
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+
+
+WeightFormat = Literal[Precision.FLOAT32, Precision.BFLOAT16]
+"""Number format of weights in memory or in a file: four or two bytes each."""
 
 
 class Attention(enum.StrEnum):

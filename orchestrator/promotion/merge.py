@@ -1,18 +1,19 @@
 """Merges an adapter into its base model: one folder for plain transformers, without peft."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import ModelError, UserError
 from orchestrator.core.methods import FULL, METHODS
+from orchestrator.core.plan import Precision, WeightFormat
 from orchestrator.core.quantisation import format_of
 from orchestrator.evaluation.measure import forward
 from orchestrator.promotion.export import new_folder
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.model_card import GateLine, merged_card
-from orchestrator.tracking.runners import runner_class
+from orchestrator.tracking.runners import format_refusals, load_base_in, runner_class
 from orchestrator.training.model.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PROBES = ("a short text", "A longer text, with numbers (1,234.56) and names such as Anna or Tokyo.")
-TOLERANCE = 1e-3
+TOLERANCES: Mapping[Precision, float] = {Precision.FLOAT32: 1e-3, Precision.BFLOAT16: 0.1}
 """Largest difference of the logits after merging, relative to the largest logit."""
 
 
-def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequence[GateLine] = ()) -> Path:
+def export_merged(
+    adapter: Path,
+    card: AdapterCard,
+    target: Path,
+    gates: Sequence[GateLine] = (),
+    precision: WeightFormat = Precision.FLOAT32,
+) -> Path:
     """Write the base model with the adapter merged into its weights to ``target``; return the folder.
 
     The folder has the tokenizer and the class names. It is loaded once, and its logits are compared.
@@ -34,9 +41,11 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
         card: its card; ``base_path`` is the base model on this machine.
         target: a new or empty folder.
         gates: the gates of its promotion, for the README.
+        precision: number format of the base weights in memory, and of all written weights.
 
     Raises:
-        UserError: ``target`` is not empty, the base model is quantised, or the method cannot be merged.
+        UserError: ``target`` is not empty, the base model is quantised, the method cannot be merged, or torch cannot
+            compute the model in bfloat16.
         ModelError: the merged model has other logits.
     """
     if card.quantisation is not None:
@@ -48,28 +57,29 @@ def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequenc
     if method is not None and not METHODS[method].merges:
         raise UserError(f"--merge: peft cannot merge {method} into the base model; export without --merge")
     runs = runner_class(card.head)
+    import torch
     import transformers
 
     from orchestrator.tracking.adapter_model import AUTO_CLASSES
 
-    with new_folder(target), quiet_libraries(ties=card.method != FULL):
-        runner = runs(adapter, card.base_path)
+    with new_folder(target), quiet_libraries(ties=card.method != FULL), format_refusals(precision):
+        runner = runs(adapter, card.base_path, model=load_base_in(precision, card))
         before = _logits(runner.model, runner.tokenizer, card.head)
         tied = card.method == FULL and runner.model.config.tie_word_embeddings
         merged = runner.model.merge_and_unload()
         if tied:  # the copies are equal, and peft unties them
             merged.config.tie_word_embeddings = True
             merged.tie_weights()
-        merged.save_pretrained(target)
+        merged.to(getattr(torch, precision)).save_pretrained(target)
         runner.tokenizer.save_pretrained(target)
         (target / "README.md").write_text(merged_card(card, gates), encoding="utf-8")
-        del runner
+        del runner, merged  # the written model needs the memory
         auto = getattr(transformers, AUTO_CLASSES[card.head])
         tokenizer = transformers.AutoTokenizer.from_pretrained(target)
-        after = _logits(auto.from_pretrained(target).eval(), tokenizer, card.head)
+        after = _logits(auto.from_pretrained(target, dtype=precision.value).eval(), tokenizer, card.head)
         for text, one, other in zip(PROBES, before, after, strict=True):
             largest = float((one - other).abs().max())
-            if not largest <= TOLERANCE * float(one.abs().max()):
+            if not largest <= TOLERANCES[precision] * float(one.abs().max()):
                 raise ModelError(f"{target}: the merged model's logits for {text!r} differ by {largest:.2g}")
     return target
 

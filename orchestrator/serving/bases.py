@@ -6,11 +6,12 @@ the same code as alone, and costs little more memory than its own weights.
 
 import copy
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from orchestrator.core.plan import Precision, WeightFormat
 from orchestrator.tracking.adapters import CONFIG, AdapterCard
+from orchestrator.tracking.runners import load_base_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +27,8 @@ class BaseModels:
     """The loaded base models. A base model is loaded once for all its adapters with equal heads.
 
     A base model with other classes is loaded again, because its head has another size; all equal tensors are shared
-    after that. A quantised base model, and one that peft changes while it
-    loads the adapter, is not shared.
+    after that. Each number format is loaded by itself. A quantised base model, and one that peft changes while it loads
+    the adapter, is not shared.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -41,28 +42,28 @@ class BaseModels:
         tensors = {id(each): each for model in self._models.values() for each in _tensors(model).values()}
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
-    def model_for(self, adapter: Path, card: AdapterCard, base: str) -> "PreTrainedModel":
+    def model_for(
+        self, adapter: Path, card: AdapterCard, base: str, precision: WeightFormat = Precision.FLOAT32
+    ) -> "PreTrainedModel":
         """Return a base model for one adapter, with modules of its own.
 
         Args:
             adapter: the adapter's folder.
             card: its card.
             base: the base model's folder or hub id.
+            precision: number format of its weights.
 
         Raises:
             OSError: the base model cannot be loaded.
         """
         from torch import nn
 
-        from orchestrator.tracking.adapter_model import load_base
-
-        plain: dict[str, Any] = card.to_json()
         if card.quantisation is not None or not leaves_base_unchanged(adapter):
-            return load_base(plain, base, self._device)
-        weights = json.dumps([base, asdict(card.base)["revision"], card.head])
+            return load_base_in(precision, card, base, self._device)
+        weights = json.dumps([base, card.base.revision, card.head, precision])
         key = json.dumps([weights, len(card.labels)])
         if key not in self._models:
-            model = load_base(plain, base, self._device)
+            model = load_base_in(precision, card, base, self._device)
             nn.Module.to(model, self._device)
             _share(model, self._tensors.setdefault(weights, {}))
             self._models[key] = model

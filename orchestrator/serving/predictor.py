@@ -10,6 +10,7 @@ from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.plan import Precision, WeightFormat
 from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import format_of, require_package
 from orchestrator.objective.protocol import Head
@@ -18,7 +19,7 @@ from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.refusals import model_refusals
 from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
-from orchestrator.tracking.runners import runner_class
+from orchestrator.tracking.runners import format_refusals, load_base_in, require_format, runner_class
 
 if TYPE_CHECKING:
     from orchestrator.objective.extractive_qa.answer_spans import ScoredAnswer
@@ -79,6 +80,7 @@ class Predictor:
         device: str = "cpu",
         calibrated: bool = False,
         bases: BaseModels | None = None,
+        precision: WeightFormat = Precision.FLOAT32,
     ) -> Self:
         """Return the predictor of a model.
 
@@ -90,10 +92,11 @@ class Predictor:
             device: ``cpu`` or ``cuda``.
             calibrated: whether the logits are divided by the adapter's temperature.
             bases: the loaded base models, shared with other predictors; None: this one loads its own.
+            precision: number format of the frozen base weights; adapter and head are in float32.
 
         Raises:
-            UserError: the model does not exist, the package for its quantised base model is not installed, or the
-                adapter has no temperature.
+            UserError: the model does not exist, the package for its quantised base model is not installed, the
+                adapter has no temperature, or the base model cannot be used in this number format.
             AssetError: the base model cannot be loaded.
             ModelError: the base model's files are damaged, or its folder also contains an adapter.
         """
@@ -115,14 +118,19 @@ class Predictor:
                 f"--calibrated: {reference} has no temperature; this version fits one for the kept classifiers of a "
                 "sweep. Run a new sweep, or leave out --calibrated"
             )
+        require_format(card, precision, reference)
         if card.quantisation is not None:
             require_package(format_of(card.quantisation))
         base = resolve(card.base)
         if Path(base).is_dir():
             check_model_folder(Path(base))
-        runner = runner_class(card.head)
-        shared = None if bases is None else bases.model_for(folder, card, base)
-        return cls(runner(folder, base, device, shared), card, located, calibrated=calibrated)
+        if bases is None:
+            base_model = load_base_in(precision, card, base, device)
+        else:
+            base_model = bases.model_for(folder, card, base, precision)
+        with format_refusals(precision):
+            runner = runner_class(card.head)(folder, base, device, base_model)
+        return cls(runner, card, located, calibrated=calibrated)
 
     def predict(
         self,

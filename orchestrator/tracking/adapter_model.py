@@ -66,7 +66,7 @@ class AdapterRunner:
         import peft
         import transformers
 
-        self.folder, self.card = folder, read_card(folder)
+        self.folder, self.card, self.device = folder, read_card(folder), device
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
         self.problem: str = self.card.get("problem", SINGLE_LABEL)
         model = load_base(self.card, base, device) if model is None else model
@@ -75,7 +75,7 @@ class AdapterRunner:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self._use_tokens(model)
         self.model = peft.PeftModel.from_pretrained(model, folder).to(device).eval()
-        self.device = device
+        self.rounding = 2e-3 if model.dtype.itemsize > 2 else 0.1  # of logits, relative to the largest one
         self.one_by_one = reset_long_rope(self.model) or self._sees_other_rows()
 
     def _sees_other_rows(self) -> bool:
@@ -96,7 +96,7 @@ class AdapterRunner:
                 padded = self.tokenizer.pad({"input_ids": rows[:count]}, padding_side=side, return_tensors="pt")
                 decoder = {name: value.repeat(count, 1).to(self.device) for name, value in start.items()}
                 logits.append(self.model(**padded.to(self.device), **decoder).logits[0].float())
-        return not bool(torch.allclose(logits[0], logits[1], rtol=1e-3, atol=1e-3 * float(logits[0].abs().max())))
+        return not bool((logits[0] - logits[1]).abs().max() <= self.rounding * logits[0].abs().max())
 
     def _use_tokens(self, model: "PreTrainedModel") -> None:
         """Set the model's padding and end tokens to the tokenizer's, as in training."""
@@ -293,19 +293,19 @@ def read_card(folder: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads((folder / "loratory.json").read_text(encoding="utf-8")))
 
 
-def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu") -> "PreTrainedModel":
-    """Return the base model of an adapter's card in float32, without the adapter.
-
-    The adapters were measured over float32 weights; in the number format of the base model's files the head and the
-    trained weights would be rounded.
+def load_base(
+    card: dict[str, Any], base: str | None = None, device: str = "cpu", dtype: str = "float32"
+) -> "PreTrainedModel":
+    """Return the base model of an adapter's card, without the adapter.
 
     ``base`` is its folder or hub id; None: as in training. ``device`` is the torch device of a quantised base model;
-    others are loaded on the CPU. Raises MlflowException if the folder does not exist.
+    others are loaded on the CPU. ``dtype`` is the number format of all weights, head included; adapters were measured
+    over float32. Raises MlflowException if the folder does not exist.
     """
     import transformers
     from torch.nn.functional import linear
 
-    options: dict[str, Any] = {"revision": card["base"]["revision"], "dtype": "float32"}
+    options: dict[str, Any] = {"revision": card["base"]["revision"], "dtype": dtype}
     if card["labels"]:
         names = dict(enumerate(card["labels"]))
         options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}

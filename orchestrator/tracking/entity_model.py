@@ -121,7 +121,7 @@ class EntityRunner(adapter_model.AdapterRunner):
                 for some in (rows[:1], rows)
             )
         beside = beside[-len(alone) :] if side == "left" else beside[: len(alone)]
-        return not bool(torch.allclose(alone, beside, rtol=1e-3, atol=1e-3 * float(alone.abs().max())))
+        return not bool((alone - beside).abs().max() <= self.rounding * alone.abs().max())
 
 
 class EntityModel(adapter_model.AdapterModel):

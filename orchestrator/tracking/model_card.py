@@ -362,7 +362,7 @@ The base model with the adapter of trial {card.trial} of the sweep {card.sweep} 
 {_data(card)}
 ## Measured
 
-The adapter was measured before the merge.
+The adapter was measured in float32, before the merge.
 
 {measured(card)}
 {_gates(gates)}

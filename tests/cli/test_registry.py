@@ -148,6 +148,29 @@ def test_merged_export_needs_transformers_alone(registry: Invoke, trained: Train
     assert tuple(model.config.id2label.values()) == LABELS
 
 
+def test_merged_export_in_bfloat16_has_half_the_size(registry: Invoke, trained: TrainedSweep, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    bfloat16 = ("--precision", "bfloat16")
+    registry("export", "films/1", str(tmp_path / "out"), "--merge", *bfloat16)
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    assert model.dtype is torch.bfloat16
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    with torch.inference_mode():
+        logits = model(**tokenizer(list(TEXTS), padding=True, return_tensors="pt")).logits.tolist()
+    for row, expected in zip(logits, trained.logits[0], strict=True):
+        assert row == pytest.approx(expected, abs=0.05)
+    with pytest.raises(UserError, match=r"--precision bfloat16 is for merged weights, .*; add --merge, or leave out"):
+        registry("export", "films/1", str(tmp_path / "adapter"), *bfloat16)
+    for merge in ((), ("--merge",)):
+        with pytest.raises(UserError, match="--precision bfloat16: --gguf writes float32; leave out --precision"):
+            registry("export", "films/1", str(tmp_path / "gguf"), "--gguf", *merge, *bfloat16)
+
+
 def test_merge_refuses_options_of_adapters(registry: Invoke, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--merge and --plain-scaling exclude each other"):
         registry("export", "films", str(tmp_path / "out"), "--merge", "--plain-scaling")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
+from orchestrator.cli.options import BasePrecision, Json, RegistryUri, TrackingUri, registry_location
 from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.plan import Precision
 from orchestrator.stores import logs_folder
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ def predict(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows and answers to this file.")
     ] = None,
     calibrated: Annotated[
-        bool,
-        typer.Option("--calibrated", help="Probabilities calibrated on the validation rows."),
+        bool, typer.Option("--calibrated", help="Probabilities calibrated on the validation rows.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Texts per batch.")] = 32,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. Default: the adapter's own limit."),
     ] = None,
+    precision: BasePrecision = Precision.FLOAT32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,
@@ -70,7 +71,8 @@ def predict(
         raise UserError("--pair-column needs --file")
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
-        predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri), calibrated=calibrated)
+        location = registry_location(tracking_uri, registry_uri)
+        predictor = Predictor.load(model, location, calibrated=calibrated, precision=precision)
         _require_writer(predictor, max_new_tokens)
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
             pairs = None if table is None or pair_column is None else table.texts(pair_column)

@@ -22,10 +22,12 @@ from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 from orchestrator.core.methods import FULL
+from orchestrator.core.plan import Precision, WeightFormat
 from orchestrator.stores import existing_ledger, logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.promotion.pairs import PairedGain
+    from orchestrator.tracking.adapters import AdapterCard
     from orchestrator.tracking.alias_history import AliasMove
     from orchestrator.tracking.comparison import Comparison
     from orchestrator.tracking.lineage import Lineage
@@ -176,6 +178,9 @@ def export(
     gguf: Annotated[
         bool, typer.Option("--gguf", help="Add the adapter as a GGUF file for llama.cpp; with --merge the model.")
     ] = False,
+    precision: Annotated[
+        WeightFormat, typer.Option("--precision", help="Number format of the weights, with --merge.")
+    ] = Precision.FLOAT32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,
@@ -202,20 +207,17 @@ def export(
         version = registry.get(ModelReference.parse(model))
         adapter = registry.download(version)
         card = read_card(adapter)
-        if card.is_function and (merge or gguf):
-            option, missing = (
-                ("--merge", "base model to merge into") if merge else ("--gguf", "adapter of a base model")
-            )
-            raise UserError(f"{option}: {version.reference} was trained by a function, so there is no {missing}")
+        _require_base(card, version, merge=merge, gguf=gguf)
         if plain_scaling:
             require_rank_scaling(adapter, card)
         card = card if card.is_function else replace(card, base_path=resolve_model(card.base))
         gates = gate_lines(version)
         merge = merge or card.method == FULL  # a whole model needs no base and no peft
+        _check_precision(precision, card, version, merge=merge, gguf=gguf)
         if merge and gguf:
             export_merged_gguf(adapter, card, folder, gates)
         elif merge:
-            export_merged(adapter, card, folder, gates)
+            export_merged(adapter, card, folder, gates, precision)
         elif gguf:
             export_gguf(adapter, card, folder, plain_scaling=plain_scaling, gates=gates)
         else:
@@ -223,6 +225,32 @@ def export(
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     screen.show(f"{version.reference} written to {folder}: {', '.join(files)}", soft_wrap=True)
     screen.emit({**_identity(version), "folder": str(folder), "merged": merge, "files": files})
+
+
+def _require_base(card: "AdapterCard", version: "Version", *, merge: bool, gguf: bool) -> None:
+    """Raise ``UserError`` if an export needs a base model, and a function trained this version."""
+    if card.is_function and (merge or gguf):
+        option, missing = ("--merge", "base model to merge into") if merge else ("--gguf", "adapter of a base model")
+        raise UserError(f"{option}: {version.reference} was trained by a function, so there is no {missing}")
+
+
+def _check_precision(
+    precision: WeightFormat, card: "AdapterCard", version: "Version", *, merge: bool, gguf: bool
+) -> None:
+    """Raise ``UserError`` if an export has no weights in the number format of ``--precision``."""
+    from orchestrator.tracking.runners import require_format
+
+    require_format(card, precision, version.reference)
+    if precision is not Precision.FLOAT32 and gguf:
+        raise UserError(
+            f"--precision {precision}: --gguf writes float32; leave out --precision, and use llama-quantize for a "
+            "smaller file"
+        )
+    if precision is not Precision.FLOAT32 and not merge:
+        raise UserError(
+            f"--precision {precision} is for merged weights, and an adapter's folder has no base weights; add --merge, "
+            "or leave out --precision"
+        )
 
 
 def make_registry(cls: type[TyperCommand]) -> typer.Typer:

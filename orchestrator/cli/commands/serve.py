@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
+from orchestrator.cli.options import BasePrecision, Json, RegistryUri, TrackingUri, registry_location
 from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.plan import Precision
 from orchestrator.serving.server.limits import Limits
 from orchestrator.stores import logs_folder
 
@@ -64,6 +65,7 @@ def serve(
     rate: Rate = DEFAULT.rate,
     grace: Grace = DEFAULT.grace_s,
     device: Device = "cpu",
+    precision: BasePrecision = Precision.FLOAT32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,
@@ -91,7 +93,8 @@ def serve(
     _check_device(device)
     listener = listen(host, port)  # before the models: a used port is reported at once
     with screen.quiet(logs_folder() / "serve.log"):
-        served = load_models(models, registry_location(tracking_uri, registry_uri), batch_rows, device)
+        location = registry_location(tracking_uri, registry_uri)
+        served = load_models(models, location, batch_rows, device, precision)
     _run(screen, served, limits, token, listener)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.plan import Precision, WeightFormat
 from orchestrator.serving.bases import BaseModels
 from orchestrator.serving.predictor import Prediction, Predictor
 from orchestrator.serving.server.batching import Group, alike
@@ -89,16 +90,23 @@ def served_names(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def load_models(
-    arguments: Sequence[str], location: Location, batch_rows: int = 32, device: str = "cpu"
+    arguments: Sequence[str],
+    location: Location,
+    batch_rows: int = 32,
+    device: str = "cpu",
+    precision: WeightFormat = Precision.FLOAT32,
 ) -> ServedModels:
-    """Return the loaded models.
+    """Return the loaded models, all with their frozen base weights in the number format ``precision``.
 
     Raises:
         UserError: see ``served_names`` and ``Predictor.load``.
     """
     names = served_names(arguments)
     bases = BaseModels(device)
-    predictors = {name: Predictor.load(model, location, device=device, bases=bases) for name, model in names.items()}
+    predictors = {
+        name: Predictor.load(model, location, device=device, bases=bases, precision=precision)
+        for name, model in names.items()
+    }
     for name, predictor in predictors.items():
         if predictor.card.pair_column is not None:
             raise UserError(f"serve: {name} is a model of text pairs; use predict --file, or its MLflow model")
