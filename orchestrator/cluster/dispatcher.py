@@ -44,7 +44,7 @@ MOST_LOST = 4
 logger = logging.getLogger(__name__)
 
 
-class Move(enum.StrEnum):
+class SlotAction(enum.StrEnum):
     """Use of a trial's slot after an outcome: continue, release the slot, or end."""
 
     CONTINUE = "continue"
@@ -144,7 +144,7 @@ class Dispatcher:
         self._running.add(number)
         return Assignment(task=self._tasks[number], order=self._ready.pop(number))
 
-    def take(self, outcome: StepOutcome) -> Move:
+    def take(self, outcome: StepOutcome) -> SlotAction:
         """Commit the outcome of a trial's step and return the trial's move.
 
         Raises:
@@ -155,7 +155,7 @@ class Dispatcher:
         self._take_requests()
         if isinstance(outcome, Crashed):
             self.crashed(outcome.number, outcome.reason, died=outcome.died, out_of_memory=outcome.out_of_memory)
-            return Move.YIELD if outcome.number in self._ready else Move.END
+            return SlotAction.YIELD if outcome.number in self._ready else SlotAction.END
         self._lost.pop(outcome.number, None)
         if outcome.number in self._suspects:
             self._clear({outcome.number})
@@ -171,7 +171,7 @@ class Dispatcher:
         else:
             self._coordinator.fail(outcome.number, outcome.reason)
         self._decide_again()
-        return Move.END
+        return SlotAction.END
 
     def crashed(self, number: int, reason: str, *, died: bool = False, out_of_memory: bool = False) -> None:
         """Handle a crash of a running trial: the first time it is tried again, then it fails."""
@@ -240,19 +240,19 @@ class Dispatcher:
             self._say(note)
         return number
 
-    def _reported(self, report: Report) -> Move:
+    def _reported(self, report: Report) -> SlotAction:
         number = report.trial
         decisions = self._coordinator.report(report)
         self._carry_out(tuple(decision for decision in decisions if decision.trial != number))
         own = next((decision for decision in decisions if decision.trial == number), None)
         if own is not None and own.action is Action.CONTINUE and not self._coordinator.paused:
-            return Move.CONTINUE
+            return SlotAction.CONTINUE
         self._running.discard(number)
         if own is not None and own.outcome is not None and own.outcome.state is TrialState.FAIL:
             self._decide_again()
-            return Move.END  # the coordinator has ended it: nothing is left to measure
+            return SlotAction.END  # the coordinator has ended it: nothing is left to measure
         self._enqueue(number)
-        return Move.YIELD
+        return SlotAction.YIELD
 
     def _take_requests(self) -> None:
         """Let the coordinator answer new requests of users: a waiting trial may be stopped."""

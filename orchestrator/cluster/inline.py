@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from orchestrator.cluster.dispatcher import Dispatcher, Move
+from orchestrator.cluster.dispatcher import Dispatcher, SlotAction
 from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
@@ -104,9 +104,9 @@ class _Trainer:
             self.host = SlotHost(self._plan, self._build, self._slots)
             return
         for number, outcome in outcomes.items():
-            move = self._dispatcher.take(outcome)
+            action = self._dispatcher.take(outcome)
             following = self._assigned[number].following(self._plan.timetable)
-            if move is Move.CONTINUE and following is not None:
+            if action is SlotAction.CONTINUE and following is not None:
                 self._assign(following)
-            elif move is Move.END:
+            elif action is SlotAction.END:
                 self.host.release(number)

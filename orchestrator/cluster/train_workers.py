@@ -86,8 +86,8 @@ class Mailbox:
         return self._error
 
 
-class WorkerTurns:
-    """The pauses of one worker; see ``Turns``."""
+class WorkerReportChannel:
+    """The pauses of one worker; see ``ReportChannel``."""
 
     def __init__(self, mailbox: "ActorProxy[Mailbox]", *, is_first: bool) -> None:
         self._mailbox = mailbox
@@ -175,9 +175,9 @@ def _work(config: dict[str, Any]) -> None:
 
     plan, task, mailbox = config["plan"], config["task"], config["mailbox"]
     redirect_output(Path(config["log"]))
-    turns = WorkerTurns(mailbox, is_first=train.get_context().get_world_rank() == 0)
+    channel = WorkerReportChannel(mailbox, is_first=train.get_context().get_world_rank() == 0)
     try:
-        train_share(plan, task, turns)
+        train_share(plan, task, channel)
     except Closed:
         return
     except LoratoryError as error:

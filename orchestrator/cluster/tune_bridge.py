@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 from typing_extensions import override
 
-from orchestrator.cluster.dispatcher import Dispatcher, Move
+from orchestrator.cluster.dispatcher import Dispatcher, SlotAction
 from orchestrator.cluster.orders import Assignment
 from orchestrator.cluster.ray_health import RayHealth
 from orchestrator.cluster.tune_trial import ASSIGNMENT, OUTCOME
@@ -58,7 +58,7 @@ class Bridge:
         """Whether Tune must stop now: after an error, because the driver stops, or because every trial has ended."""
         return self.ray_is_gone() or self.failure is not None or self.dispatcher.halted or self.dispatcher.done
 
-    def guarded(self, call: Callable[[], Move | Assignment | None]) -> Move | Assignment | None:
+    def guarded(self, call: Callable[[], SlotAction | Assignment | None]) -> SlotAction | Assignment | None:
         """Return the result of ``call``; on an error, store the error and return None.
 
         After the end of Ray nothing is called: its effects on trials are not the trials' fault.
@@ -139,10 +139,10 @@ class DispatchScheduler(TrialScheduler):
     def on_trial_result(self, tune_controller: "TuneController", trial: Trial, result: Mapping[str, Any]) -> str:
         """Commit the outcome; continue, pause or stop as the dispatcher decides."""
         bridge, number = self._bridge, _number(trial)
-        move = bridge.guarded(lambda: bridge.dispatcher.take(result[OUTCOME]))
-        if move is Move.CONTINUE:
+        action = bridge.guarded(lambda: bridge.dispatcher.take(result[OUTCOME]))
+        if action is SlotAction.CONTINUE:
             return str(TrialScheduler.CONTINUE)
-        if move is Move.YIELD:
+        if action is SlotAction.YIELD:
             bridge.paused.add(number)
             # Paused directly: with the decision PAUSE Tune would write its own checkpoint.
             tune_controller.pause_trial(trial, should_checkpoint=False)

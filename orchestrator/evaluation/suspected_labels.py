@@ -146,14 +146,25 @@ def label_limit(sweep_dir: Path, split: str, measured: Measurement, labels: Sequ
         return None
     if not {*suggested.values()} <= {*labels}:
         return None
-    own = classification_metrics([*zip(measured.rows.predictions, references, strict=True)], len(labels), (metric,))
-    if not math.isclose(own.get(metric, math.nan), measured.metrics.get(metric, math.nan), rel_tol=1e-5, abs_tol=1e-9):
+    own = _score(measured.rows.predictions, references, len(labels), metric)
+    if own is None or not math.isclose(own, measured.metrics.get(metric, math.nan), rel_tol=1e-5, abs_tol=1e-9):
         return None
-    pairs = [
-        (labels.index(suggested[row]) if row in suggested else reference, reference)
-        for row, reference in enumerate(references)
-    ]
-    return classification_metrics(pairs, len(labels), (metric,))[metric]
+    best = [labels.index(suggested[row]) if row in suggested else reference for row, reference in enumerate(references)]
+    return _score(best, references, len(labels), metric)
+
+
+def _score(predictions: Sequence[int], references: Sequence[int], num_labels: int, metric: str) -> float | None:
+    """Return a metric of class ids; None for other metrics."""
+    if metric not in {"accuracy", "macro_f1"}:
+        return classification_metrics([*zip(predictions, references, strict=True)], num_labels, (metric,)).get(metric)
+    import numpy as np
+
+    from orchestrator.statistics.row_metrics import accuracy, macro_f1
+
+    # Without scikit-learn: every view of a sweep asks for this, and the import takes a second.
+    measure = accuracy if metric == "accuracy" else macro_f1
+    each_row = np.ones((1, len(references)), dtype=np.int64)
+    return float(measure(each_row, np.array(predictions), np.array(references))[0])
 
 
 def _suggestions(sweep_dir: Path) -> dict[str, dict[int, str]] | None:

@@ -9,11 +9,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.assets import token_store
 from orchestrator.assets.code_digest import own_code
-from orchestrator.assets.tables.stored import StoredRows, mapped, write
+from orchestrator.assets.tables.stored import mapped, write
 
 if TYPE_CHECKING:
     import datasets
@@ -53,10 +54,9 @@ def converted(
         DataError: raised by ``convert``.
     """
     if rows.cache_files and token_store.limit_bytes():
-        key = _key(rows, about)
-        stored = mapped(key) or _made(key, convert)
+        stored = _stored(_key(rows, about), convert)
         if stored is not None:
-            return stored.rows, stored.remarks
+            return stored
     import datasets
     import pyarrow as pa
 
@@ -110,22 +110,32 @@ def values_in_parts(rows: "datasets.Dataset", name: str) -> Iterator[Any]:
 
 
 def _key(rows: "datasets.Dataset", about: Sequence[object]) -> str:
-    """Return the key of an entry. The digest of mapped rows is one of their files: names, times and changes."""
-    from datasets.fingerprint import generate_fingerprint
+    """Return the key of an entry.
 
-    content = json.dumps([generate_fingerprint(rows), about, own_code()])
+    Mapped rows count by the names of their files, and by the times of files outside the store. An entry's name says
+    what it contains: a source's entry may be removed meanwhile, or be made again with other times.
+    """
+    from datasets.fingerprint import Hasher
+
+    state = {name: Hasher.hash(value) for name, value in vars(rows).items() if name != "_fingerprint"}
+    files = (Path(each["filename"]) for each in rows.cache_files)
+    times = [path.stat().st_mtime_ns for path in files if not path.is_relative_to(token_store.store_folder())]
+    content = json.dumps([state, times, about, own_code()], sort_keys=True)
     return f"rows-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
 
 
-def _made(key: str, convert: Callable[[], Iterator[Converted]]) -> StoredRows | None:
-    """Write the entry of a conversion and return it; None if it cannot be stored."""
-    notes: Notes = {}
-    try:
-        token_store.entry(key, lambda scratch: write(_tables(convert, notes), scratch, lambda: notes))
-    except OSError as error:  # a full or read-only disk must not end a sweep
-        logger.warning("converted rows stay in memory, they cannot be stored: %s", error)
-        return None
-    return mapped(key)
+def _stored(key: str, convert: Callable[[], Iterator[Converted]]) -> "tuple[datasets.Dataset, Notes] | None":
+    """Return the rows and notes of an entry, made if it is absent; None if it cannot be stored."""
+    found = mapped(key)
+    if found is None:
+        notes: Notes = {}
+        try:
+            token_store.entry(key, lambda scratch: write(_tables(convert, notes), scratch, lambda: notes))
+        except OSError as error:  # a full or read-only disk must not end a sweep
+            logger.warning("converted rows stay in memory, they cannot be stored: %s", error)
+            return None
+        found = mapped(key)
+    return None if found is None else (found.rows, found.notes)
 
 
 def _tables(convert: Callable[[], Iterator[Converted]], notes: Notes) -> "Iterator[pa.Table]":

@@ -38,7 +38,7 @@ START_POINT = "point"
 FEWEST_OBSERVATIONS = 2
 """Trials with a cost before the surrogate's first fit."""
 
-Snap: TypeAlias = Callable[[Mapping[str, ParamValue]], Mapping[str, ParamValue]]
+NearestCandidate: TypeAlias = Callable[[Mapping[str, ParamValue]], Mapping[str, ParamValue]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class Proposal:
     unseen: Mapping[str, ParamValue] | None = None
     ended: Sequence[FrozenTrial] = ()
     observations: Sequence[Observation] = ()
-    snap: Snap | None = None
+    snap: NearestCandidate | None = None
     number: int = 0
     parameter: str = ""
 

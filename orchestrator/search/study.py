@@ -32,7 +32,7 @@ from orchestrator.search.candidates import CandidateSet
 from orchestrator.search.constraints import PREFIX, excesses_of
 from orchestrator.search.memory_limits import SIZES, MemoryLimits, name_trials
 from orchestrator.search.plan import SearchPlan
-from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
+from orchestrator.search.samplers import START_POINT, NearestCandidate, Proposal, build_sampler
 from orchestrator.search.space import distributions, lowest, propose
 from orchestrator.search.surrogate.model import Observation
 from orchestrator.search.surrogate.observations import observations
@@ -307,7 +307,7 @@ class SweepStudy:
     def _id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
 
-    def _nearest_candidate(self) -> Snap:
+    def _nearest_candidate(self) -> NearestCandidate:
         """Return the function from a point to the nearest untried candidate; the seed orders equally near ones."""
         candidates = CandidateSet(self._unseen or (), self._plan.space)
         return lambda point: candidates.nearest(point, self._seen)

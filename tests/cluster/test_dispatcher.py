@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster.dispatcher import MOST_LOST, Dispatcher, Move
+from orchestrator.cluster.dispatcher import MOST_LOST, Dispatcher, SlotAction
 from orchestrator.cluster.orders import Advance, Assignment, Crashed, Diverged, Finish, Finished, Reported, Unusable
 from orchestrator.core.errors import AssetError
 from orchestrator.core.policy import StoppingName
@@ -35,7 +35,7 @@ class Drive:
         assert assignment is not None
         return assignment
 
-    def report(self, assignment: Assignment) -> Move:
+    def report(self, assignment: Assignment) -> SlotAction:
         assert isinstance(assignment.order, Advance)
         samples = assignment.order.nominal_samples
         report = Report(
@@ -58,7 +58,7 @@ def test_running_trials_never_exceed_the_slots(tmp_path: Path) -> None:
 def test_waiting_trial_yields_its_slot(tmp_path: Path) -> None:
     drive = Drive(tmp_path)
     first, second = drive.next(), drive.next()
-    assert [drive.report(first), drive.report(second)] == [Move.YIELD, Move.YIELD]
+    assert [drive.report(first), drive.report(second)] == [SlotAction.YIELD, SlotAction.YIELD]
     third = drive.next()
     assert third.task.number == 2
     drive.report(third)
@@ -71,7 +71,7 @@ def test_waiting_trial_yields_its_slot(tmp_path: Path) -> None:
 def test_last_trials_do_not_wait_forever(tmp_path: Path) -> None:
     drive = Drive(tmp_path, trials=2)
     first, second = drive.next(), drive.next()
-    assert drive.report(first) is Move.YIELD
+    assert drive.report(first) is SlotAction.YIELD
     drive.dispatcher.take(Diverged(number=second.task.number, reason="the loss is nan"))
     assert drive.next() == Assignment(task=first.task, order=Advance(nominal_samples=POINTS[1]))
 
@@ -80,8 +80,8 @@ def test_crash_in_final_measurement_keeps_the_outcome(tmp_path: Path) -> None:
     drive = Drive(tmp_path, trials=1, rule=StoppingName.NONE)
     assignment = drive.next()
     for point in POINTS:
-        move = drive.report(Assignment(task=assignment.task, order=Advance(nominal_samples=point)))
-    assert move is Move.YIELD
+        action = drive.report(Assignment(task=assignment.task, order=Advance(nominal_samples=point)))
+    assert action is SlotAction.YIELD
     for _ in range(2):
         assert isinstance(drive.next().order, Finish)
         drive.dispatcher.crashed(0, "no space left")
@@ -131,7 +131,7 @@ def test_final_metrics_reach_the_record(tmp_path: Path) -> None:
     for point in POINTS:
         drive.report(Assignment(task=task, order=Advance(nominal_samples=point)))
     assert drive.next().order == Finish(best_samples=POINTS[-1])
-    assert drive.dispatcher.take(Finished(number=0, metrics={"shift/tweets/accuracy": 0.5})) is Move.END
+    assert drive.dispatcher.take(Finished(number=0, metrics={"shift/tweets/accuracy": 0.5})) is SlotAction.END
     assert drive.coordinator.records()[0].final == {"shift/tweets/accuracy": 0.5}
 
 
@@ -139,13 +139,13 @@ def test_suspects_run_one_at_a_time(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     innocent, guilty = drive.next(), drive.next()
     for each in (innocent, guilty):
-        assert drive.dispatcher.take(Crashed(number=each.task.number, reason="out of memory")) is Move.YIELD
+        assert drive.dispatcher.take(Crashed(number=each.task.number, reason="out of memory")) is SlotAction.YIELD
     assert drive.next() == innocent
     assert drive.dispatcher.next() is None
-    assert drive.report(innocent) is Move.CONTINUE
+    assert drive.report(innocent) is SlotAction.CONTINUE
     assert drive.next() == guilty  # beside the cleared trial, but no third one
     assert drive.dispatcher.next() is None
-    assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is Move.END
+    assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is SlotAction.END
     states = [record.state for record in drive.coordinator.records()]
     assert states == [TrialState.RUNNING, TrialState.FAIL]
     assert drive.next().task.number == 2
@@ -155,7 +155,7 @@ def test_cleared_trial_survives_a_later_crash(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     first = drive.next()
     for point in POINTS[:3]:
-        assert drive.dispatcher.take(Crashed(number=0, reason="killed")) is Move.YIELD
+        assert drive.dispatcher.take(Crashed(number=0, reason="killed")) is SlotAction.YIELD
         again = drive.next()
         assert again == Assignment(task=first.task, order=Advance(nominal_samples=point))
         drive.report(again)
@@ -168,10 +168,10 @@ def test_second_crash_clears_the_other_suspects(tmp_path: Path) -> None:
     for each in (guilty, innocent):
         drive.dispatcher.take(Crashed(number=each.task.number, reason="out of memory"))
     assert drive.next() == guilty
-    assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is Move.END
+    assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is SlotAction.END
     assert drive.next() == innocent
     assert drive.next().task.number == 2, "nobody is a suspect any more"
-    assert drive.dispatcher.take(Crashed(number=innocent.task.number, reason="its own")) is Move.YIELD
+    assert drive.dispatcher.take(Crashed(number=innocent.task.number, reason="its own")) is SlotAction.YIELD
 
 
 def test_dead_process_halves_the_parallel_trials(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_dead_process_halves_the_parallel_trials(tmp_path: Path) -> None:
     assert drive.dispatcher.parallel == 1  # halved once for both crashes
     assert drive.said == ["trials resume from their newest reports, 1 at once: killed"]
     for _ in range(2):  # each reports alone and is cleared
-        assert drive.report(drive.next()) is Move.CONTINUE
+        assert drive.report(drive.next()) is SlotAction.CONTINUE
         drive.dispatcher.lost_slots("the driver lets go of it")
     assert drive.dispatcher.next() is not None
     assert drive.dispatcher.next() is None
@@ -194,7 +194,7 @@ def test_end_of_pack_and_proxy_counts_once(tmp_path: Path) -> None:
     suspect = drive.next()
     drive.dispatcher.lost(suspect.task.number, "its process died")
     assert drive.next() == suspect
-    assert drive.report(suspect) is Move.CONTINUE
+    assert drive.report(suspect) is SlotAction.CONTINUE
     assert not any(record.ended for record in drive.coordinator.records())
 
 

@@ -106,7 +106,7 @@ def test_limit_is_the_score_without_other_errors(tmp_path: Path) -> None:
     found = [SuspectedLabel(split="test", row=row, given=references[row], suggested=0, quality=0.1) for row in (3, 5)]
     write_suspected_labels(tmp_path, found, labels, {"test": ["a" * 200_000] * 8})
     rows = RowMeasures(losses=(0.5,) * 8, units=(1.0,) * 8, predictions=(*references[1:], 0), references=references)
-    right = {"accuracy": 5 / 8, "macro_f1": 11 / 18, "auroc": 0.5}
+    right = {"accuracy": 5 / 8, "macro_f1": 11 / 18, "weighted_f1": 5 / 8, "auroc": 0.5}
     measured = Measurement(metrics=right, rows=rows)
 
     def limit(metric: str, of: Measurement = measured, split: str = "test") -> float | None:
@@ -114,6 +114,7 @@ def test_limit_is_the_score_without_other_errors(tmp_path: Path) -> None:
 
     assert limit("accuracy") == 6 / 8
     assert limit("macro_f1") == pytest.approx((6 / 8 + 2 / 3 + 4 / 5) / 3)
+    assert limit("weighted_f1") == pytest.approx((3 * 6 / 8 + 2 * 2 / 3 + 3 * 4 / 5) / 8)
     assert limit("auroc") is None
     assert limit("accuracy", split="validation") is None
     assert limit("accuracy", Measurement(metrics={"accuracy": 62.5}, rows=rows)) is None  # an objective's own

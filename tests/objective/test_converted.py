@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from orchestrator.assets import token_store
+from orchestrator.assets.data import read_table
 from orchestrator.assets.tables import files
 from orchestrator.assets.tables.large import LARGE_BYTES
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.converted import PART
+from orchestrator.objective.converted import PART, Converted, converted
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Splits
@@ -134,6 +135,20 @@ def test_labels_count_and_are_known_later(tmp_path: Path, monkeypatch: pytest.Mo
         found.append(splits.summary.warnings)
     assert found[1] == found[2]
     assert [warning for warning in found[1] if "PRESON" in warning and "PERSON" in warning]
+
+
+def test_entry_of_the_file_may_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGE_BYTES", 0)
+    plan = _written(tmp_path / "rows.jsonl", _chat)
+    rows = read_table(plan.source)
+    token_store.evict(0, new_s=0)  # as another file above the limit does, before the rows are converted
+    found, _ = converted(rows, lambda: iter([Converted(table=rows.data.table)]), "copy")
+    assert found.cache_files
+    assert found[:] == rows[:]
+    for _ in range(2):
+        load_objective("chat").splits(plan)
+        token_store.remove(next(each.folder for each in token_store.entries() if "table" in each.folder.name))
+    assert len(token_store.entries()) == 2  # the copy, and one entry of conversations
 
 
 _MEASURED = """

@@ -15,7 +15,7 @@ from orchestrator.assets.code_digest import own_code
 from orchestrator.assets.tables.large_text import Columns, csv_columns, json_columns
 from orchestrator.assets.tables.parquet import rows_of
 from orchestrator.assets.tables.stored import mapped, write
-from orchestrator.assets.tables.values import Survey, TaskColumns, UnfitPartsError
+from orchestrator.assets.tables.values import ColumnTypes, TaskColumns, UnfitPartsError
 from orchestrator.core.errors import AssetError, DataError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _tables(path: Path, task: TaskColumns) -> "Iterator[pa.Table] | None":
     if suffix in {".arrow", ".feather"}:
         return _plain(_arrow(path), path, task) if _is_arrow_file(path) else None
     columns = csv_columns(path, task) if suffix in {".csv", ".tsv"} else json_columns(path)
-    return None if columns is None else _surveyed(columns, path, task)
+    return None if columns is None else _typed_tables(columns, path, task)
 
 
 def _plain(batches: "Iterator[pa.RecordBatch]", path: Path, task: TaskColumns) -> "Iterator[pa.Table]":
@@ -124,11 +124,13 @@ def _arrow(path: Path) -> "Iterator[pa.RecordBatch]":
             yield reader.get_batch(place)
 
 
-def _surveyed(columns: Callable[[], Iterator[Columns]], path: Path, task: TaskColumns) -> "Iterator[pa.Table] | None":
+def _typed_tables(
+    columns: Callable[[], Iterator[Columns]], path: Path, task: TaskColumns
+) -> "Iterator[pa.Table] | None":
     """Return the parts of a file of text with the types of the whole columns; None if the types do not fit together."""
-    survey = Survey(task, path)
+    types = ColumnTypes(task, path)
     for part in columns():
-        survey.add(part)
-    if survey.schema() is None:
+        types.add(part)
+    if types.schema() is None:
         return None
-    return map(survey.table, columns())
+    return map(types.table, columns())

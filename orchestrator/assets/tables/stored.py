@@ -16,10 +16,10 @@ _ROWS, _ABOUT = "rows.arrow", "rows.json"
 
 
 class StoredRows(NamedTuple):
-    """Rows mapped from their file, and the remarks of their writer."""
+    """Rows mapped from their file, and the notes of their writer."""
 
     rows: "datasets.Dataset"
-    remarks: dict[str, Any]
+    notes: dict[str, Any]
 
 
 def mapped(key: str) -> StoredRows | None:
@@ -35,7 +35,7 @@ def mapped(key: str) -> StoredRows | None:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         if len(rows) != about["rows"]:
             raise ValueError("rows are missing")  # an incomplete stream ends at its last whole batch
-        found = StoredRows(rows=rows, remarks=about["remarks"])
+        found = StoredRows(rows=rows, notes=about["notes"])
     except (OSError, ValueError, KeyError, pa.ArrowException):
         token_store.remove(folder)
         return None
@@ -43,13 +43,13 @@ def mapped(key: str) -> StoredRows | None:
     return found
 
 
-def write(tables: "Iterator[pa.Table]", scratch: Path, remarks: Callable[[], dict[str, Any]] = dict) -> Path:
+def write(tables: "Iterator[pa.Table]", scratch: Path, notes: Callable[[], dict[str, Any]] = dict) -> Path:
     """Write tables with one schema as an entry, in the stream of Arrow that ``datasets`` maps.
 
     Args:
         tables: the rows, at least one table.
         scratch: an empty folder.
-        remarks: called after the last table; returns values known to JSON.
+        notes: called after the last table; returns values known to JSON.
 
     Returns:
         The folder of the entry.
@@ -68,7 +68,7 @@ def write(tables: "Iterator[pa.Table]", scratch: Path, remarks: Callable[[], dic
     finally:
         if writer is not None:
             writer.close()
-    (folder / _ABOUT).write_text(json.dumps({"rows": rows, "remarks": remarks()}), encoding="utf-8")
+    (folder / _ABOUT).write_text(json.dumps({"rows": rows, "notes": notes()}), encoding="utf-8")
     for name in (_ROWS, _ABOUT, "."):
         sync(folder / name)
     return folder

@@ -60,7 +60,7 @@ class UnfitPartsError(Exception):
     """A file has values that are converted for a whole column only."""
 
 
-class Survey:
+class ColumnTypes:
     """The types of the columns of a file that is read in parts; the same rules as ``table_of``."""
 
     def __init__(self, task: TaskColumns, place: object) -> None:

@@ -14,7 +14,7 @@ from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
 from orchestrator.search.stopping.rules import Key, Rule
 
-Standing: TypeAlias = tuple[float, float, Key]
+LeaderKey: TypeAlias = tuple[float, float, Key]
 """Violation of the constraints and sort key of the searched metric, as the best checkpoint up to a rung has them, then
 the key of the rung: of trials with equal accuracies one leads."""
 
@@ -40,7 +40,7 @@ class RungTable:
         self._running: dict[int, TrialRecord] = {}
         self._counted: dict[int, int] = {}  # number of reports already in the keys, by trial
         self._keys: dict[tuple[int, int], list[Key]] = {}
-        self._leads: dict[tuple[int, int], Standing] = {}
+        self._leads: dict[tuple[int, int], LeaderKey] = {}
         for record in records:
             self.update(record)
 
@@ -57,7 +57,7 @@ class RungTable:
             rung = report.nominal_samples
             # At the end of a trial its learning rate has decayed; running trials would look worse in comparison.
             if rung in self.rule.brackets[bracket] and rung < self.end(record):
-                standing = self._standing(record, rung)
+                standing = self._leader_key(record, rung)
                 insort(self._keys.setdefault((bracket, rung), []), standing[-1])
                 self._leads[bracket, rung] = min(standing, self._leads.get((bracket, rung), standing))
         self._counted[number] = len(record.reports)
@@ -80,14 +80,14 @@ class RungTable:
         Trials with a report within the constraints come before all others. Metrics measured only when a trial ends
         count as within.
         """
-        return self._standing(record, rung)[-1]
+        return self._leader_key(record, rung)[-1]
 
     def leads(self, record: TrialRecord, rung: int) -> bool:
         """Return whether a trial has a value of the searched metric, and none at its rung ranks before it."""
-        standing = self._standing(record, rung)
+        standing = self._leader_key(record, rung)
         return math.isfinite(standing[1]) and standing <= self._leads[self.rule.bracket(record.number), rung]
 
-    def _standing(self, record: TrialRecord, rung: int) -> Standing:
+    def _leader_key(self, record: TrialRecord, rung: int) -> LeaderKey:
         best, score = record.best(self._goal, until=rung), record.score(self._metric, until=rung)
         violation = math.inf if best is None else self._goal.violation(best.metrics)
         value = None if best is None else best.metrics[self._goal.name]

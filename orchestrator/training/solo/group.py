@@ -5,19 +5,19 @@ from dataclasses import replace
 
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import TrialTask
-from orchestrator.training.solo.workers import Turns, Worker
+from orchestrator.training.solo.workers import ReportChannel, Worker
 
 _LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK")
 """Variables read by accelerate, which would divide model and rows in its own way."""
 
 
-def train_share(plan: EnginePlan, task: TrialTask, turns: Turns) -> None:
+def train_share(plan: EnginePlan, task: TrialTask, channel: ReportChannel) -> None:
     """Train a trial with the other workers of torch's process group, until its last report.
 
     Args:
         plan: the sweep's plan.
         task: the trial.
-        turns: receives the reports, of which only the first worker's counts, and pauses the training.
+        channel: receives the reports, of which only the first worker's counts, and pauses the training.
     """
     import torch.distributed as dist
 
@@ -32,4 +32,4 @@ def train_share(plan: EnginePlan, task: TrialTask, turns: Turns) -> None:
     plan = replace(plan, threads=max(1, plan.threads // plan.workers))
     objective = load_objective(plan.objective, plan.data.classes, plan.data.chat_template, plan.data.prompt)
     context = EngineContext(plan, objective)
-    Session(context, task, context.trial_folder(task, STATE), worker).train(turns)
+    Session(context, task, context.trial_folder(task, STATE), worker).train(channel)

@@ -27,7 +27,7 @@ from orchestrator.training.process.random_state import kept_random_state
 from orchestrator.training.solo.checkpointing import recompute_activations
 from orchestrator.training.solo.dropout import use_fast_dropout
 from orchestrator.training.solo.packing import require_packing
-from orchestrator.training.solo.workers import ALONE, Turns, Worker
+from orchestrator.training.solo.workers import ALONE, ReportChannel, Worker
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -50,7 +50,7 @@ class Session:
         self._started_at = time.time()
         self._clock = time.perf_counter()
 
-    def train(self, thread: Turns) -> None:
+    def train(self, channel: ReportChannel) -> None:
         """Build the model, train, and push a report at each point without one."""
         import torch
         from transformers import set_seed
@@ -84,18 +84,18 @@ class Session:
         heartbeat = Heartbeat(self._folder)
 
         def check(updates: int) -> None:
-            thread.check()
+            channel.check()
             if self._worker.is_first:
                 heartbeat.beat(updates * self._task.settings.rows_per_update)
 
-        points = ReportPoints(set(self._update_plan.due.values()), check, lambda: self._report(trainer, thread))
+        points = ReportPoints(set(self._update_plan.due.values()), check, lambda: self._report(trainer, channel))
         trainer = self._trainer(adapted, inputs, [points])
         newest = self._worker.decide(self._folder.newest_whole)
         if newest is not None:
             due = self._update_plan.due
             self._last_update = due[newest]
             for report in self._worker.decide(lambda: self._folder.report_again(newest, due)):
-                thread.push(report)
+                channel.push(report)
         self._clock = time.perf_counter()
         try:
             trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
@@ -150,7 +150,7 @@ class Session:
 
         return DeepSpeedTrainer(adapted, inputs, self._task, scratch, callbacks, config)
 
-    def _report(self, trainer: "SoloTrainer", thread: Turns) -> None:
+    def _report(self, trainer: "SoloTrainer", channel: ReportChannel) -> None:
         """Evaluate, commit the checkpoint just written by Trainer, and push the report."""
         update = trainer.state.global_step
         train_s = time.perf_counter() - self._clock
@@ -175,7 +175,7 @@ class Session:
                     shutil.copytree(written, copy)
                 self._folder.commit(copy, report)
             self._last_update = update
-            thread.push(report)
+            channel.push(report)
             self._started_at = time.time()
             self._clock = time.perf_counter()
         shutil.rmtree(written, ignore_errors=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Turns(Protocol):
+class ReportChannel(Protocol):
     """Pauses a training at its reports; see ``PausableThread``."""
 
     def push(self, value: Report) -> None:
