@@ -26,8 +26,7 @@ class BaseModels:
     """The loaded base models. A base model is loaded once for all its adapters with equal heads.
 
     A base model with other classes is loaded again, because its head has another size; all equal tensors are shared
-    after that. A quantised base model, and one that peft changes while it
-    loads the adapter, is not shared.
+    after that. A quantised base model, and one that peft changes while it loads the adapter, is not shared.
     """
 
     def __init__(self, device: str = "cpu") -> None:
