@@ -6,6 +6,9 @@ word has its tag, ``Trainer`` with ``DataCollatorForTokenClassification``, and s
 same rows, configuration and number of updates; a seed gives other heads, adapters and orders of the rows. The head has
 a learning rate of its own on both sides, as in ``sweeps/entities.yaml``: at 2e-3 for all parameters, F1 stays 0 with
 most seeds on both sides.
+
+One difference favours the plain side: it cuts texts after 64 tokens (8 of the 400 test texts) and leaves out their
+remaining entities. This project reads such a text in windows, and all of its entities count.
 """
 
 import argparse

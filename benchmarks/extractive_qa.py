@@ -2,7 +2,11 @@
 
 ``python -m benchmarks.extractive_qa [--seeds 3]`` reads the packaged ``news-questions``. The plain side is
 transformers' recipe for SQuAD 2.0: its own encoding, ``Trainer``, and the best span against no answer. Both sides have
-the same rows, configuration and number of updates; a seed gives other heads, adapters and orders of the rows.
+the same rows and configuration; a seed gives other heads, adapters and orders of the rows. Both predict no answer if
+its score is higher than that of the best span.
+
+One difference favours the plain side: its epochs pass over all windows of the rows (873 for 800 rows), so it has 9 %
+more updates. This project counts a window as a training sample.
 """
 
 import argparse

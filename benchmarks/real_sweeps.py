@@ -26,7 +26,7 @@ SEARCH = (
     "search.sampler=surrogate",
     "budget.trials=12",
     "resources.parallel_trials=4",
-    "tracking.keep_adapters=1",
+    "tracking.keep_adapters=3",  # the correction needs the rows of further trials
 )
 
 
@@ -35,13 +35,13 @@ def main(
     fresh: Annotated[int, typer.Option(min=2, help="Fresh seeds of each winner.")] = 4,
 ) -> None:
     """Run the sweeps and print a line for each."""
-    home = tempfile.mkdtemp(prefix="real-sweeps-")
-    os.environ |= {"LORATORY_HOME": f"{home}/home", "LORATORY_MLFLOW_DIR": f"{home}/mlflow"}
-    set_environment_defaults()
     covered = []
-    for number in range(sweeps):
-        overrides = (f"seed={100 + number}", f"data.seed={100 + number}", f"confirm={{top: 1, seeds: {fresh}}}")
-        covered.append(_sweep((*SEARCH, *overrides)))
+    with tempfile.TemporaryDirectory(prefix="real-sweeps-", ignore_cleanup_errors=True) as home:
+        os.environ |= {"LORATORY_HOME": f"{home}/home", "LORATORY_MLFLOW_DIR": f"{home}/mlflow"}
+        set_environment_defaults()
+        for number in range(sweeps):
+            overrides = (f"seed={100 + number}", f"data.seed={100 + number}", f"confirm={{top: 1, seeds: {fresh}}}")
+            covered.append(_sweep((*SEARCH, *overrides)))
     for name, found in zip(("corrected", "rows alone"), zip(*covered, strict=True), strict=True):
         typer.echo(f"{name}: the truth is inside in {sum(found)} of {sweeps} sweeps")
 

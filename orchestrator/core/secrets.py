@@ -8,10 +8,15 @@ from urllib.parse import unquote
 MASK = "***"
 
 _PASSWORDS = r"password|passwd|passphrase|passcode|pwd"
-_NAMED = rf"{_PASSWORDS}|secret|credential|(?:api|access|account|private)[_-]?key"
+_NAMED = (
+    rf"{_PASSWORDS}|secret|credential|(?:api|access|account|private)[_-]?key"
+    r"|(?:api|access|auth|bearer|hf|refresh|session)[_-]?token"
+)
 _WORDS = rf"{_NAMED}|token|signature"
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|cockroachdb|redshift|snowflake|mongodb|redis)(?:\+\w+)?"
 _STOP = r"\s\"'<>`"
+_BRACED = r"\{(?:\}\}|[^}\n]){1,512}\}"
+"""A value of ODBC with its own separators: ``PWD={a;b}``."""
 _MOST = "{0,4096}"  # longer than any address; without a limit, long texts take quadratic time
 _SCHEME = "[a-z][a-z0-9+.-]{0,30}://"
 _DATABASE = re.compile(
@@ -28,7 +33,8 @@ _TOKEN = re.compile(rf"\b(https?://)([^{_STOP}:/?#@]{_MOST})@", re.IGNORECASE)
 _NAME = rf"[\w.-]{{0,40}}(?:{_WORDS})[\w.-]{{0,40}}|sig|sas|auth|key|pass|pw|jwt"
 _QUERY = re.compile(
     rf"((?:[?&;#]|%3B|%26|=(?=[\w.-]{{1,99}}%3D))(?:{_NAME})(?:=|%3D))"
-    rf"((?:(?!%3B|%26)[^{_STOP}&;#])*(?!%3B|%26)[^{_STOP}&;#,)}}\]])",
+    rf"({_BRACED}|%7B(?:%7D%7D|(?!%7D)[^{_STOP}&#]){{1,512}}%7D"
+    rf"|(?:(?!%3B|%26)[^{_STOP}&;#])*(?!%3B|%26)[^{_STOP}&;#,)}}\]])",
     re.IGNORECASE,
 )
 """Values of an address, also inside one of them in percent encoding: ``?odbc_connect=UID%3DU%3BPWD%3D…``."""
@@ -37,12 +43,18 @@ _PAIR = re.compile(rf"([?&;#])([^{_STOP}=?&;#]{{1,200}})=([^{_STOP}&;#]{_MOST}[^
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _ASSIGNED = re.compile(
     rf"((?<![\w.-])[\w.-]{{0,40}}(?:{_NAMED})\s{{0,3}}=\s{{0,3}})(?!\*\*\*)"
-    r"(?:'[^'\n]{1,4096}'|\"[^\"\n]{1,4096}\"|['\"]{0,2}[^\s'\"`&;,)}\]]{1,4096})",
+    r"(?:'(?:\\.|[^'\\\n]){1,4096}'|\"(?:\\.|[^\"\\\n]){1,4096}\"|"
+    rf"{_BRACED}|['\"]{{0,2}}[^\s'\"`&;,)}}\]]{{1,4096}})",
     re.IGNORECASE,
 )
 """A password of a connection string or an option: ``host=h password=…``, possibly inside a query."""
 _DECODINGS = 5
-_HEADER = re.compile(r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+|Bearer\s+)([\w.~+/=-]{8,})", re.IGNORECASE)
+_HEADER = re.compile(
+    r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+(?=[\w.~+/=-]{8})|Bearer\s+(?=[\w.~+/=-]{0,40}\d|[\w.~+/=-]{24}))"
+    r"([\w.~+/=-]{8,})",
+    re.IGNORECASE,
+)
+"""A token has digits or many characters; ``bearer securities`` is text."""
 
 
 def redact(text: str) -> str:
@@ -56,7 +68,7 @@ def redact(text: str) -> str:
 
 
 def names_secret(name: str) -> bool:
-    """Return whether a text with this name is a password or a key. Tokens may be those of a vocabulary."""
+    """Return whether a text with this name is a password, a key or a token; a ``pad_token`` is one of a vocabulary."""
     return re.search(_NAMED, name, re.IGNORECASE) is not None
 
 

@@ -5,6 +5,7 @@ learning; Northcutt, Jiang and Chuang 2021, Journal of Artificial Intelligence R
 """
 
 import csv
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.csv_cells import long_cells
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.metrics import NEED_LOGITS, classification_metrics
 
 if TYPE_CHECKING:
@@ -124,39 +125,46 @@ def count_suspected_labels(sweep_dir: Path) -> dict[str, int] | None:
     return None if suggested is None else {split: len(rows) for split, rows in suggested.items()}
 
 
-def label_limit(
-    sweep_dir: Path, split: str, references: Sequence[int], labels: Sequence[str], metric: str
-) -> float | None:
+def label_limit(sweep_dir: Path, split: str, measured: Measurement, labels: Sequence[str], metric: str) -> float | None:
     """Return the metric of a model that predicts the suggested class of each suspected row, and is right elsewhere.
 
-    If the suspected labels are wrong, no model that follows the true classes exceeds this value.
+    It is the value of a model without errors if all suspected labels are wrong and all others are right.
 
     Args:
         sweep_dir: folder of the sweep.
         split: ``validation`` or ``test``.
-        references: class id of each row in the data.
+        measured: a measurement of a kept adapter on this split.
         labels: class names in the order of their ids.
         metric: such as ``accuracy``.
 
     Returns:
-        None if no row of the split is suspected, or if the metric does not follow from class ids.
+        None if no row of the split is suspected, if the metric does not follow from class ids, or if the objective
+        defines it otherwise.
     """
-    suggested = (_suggestions(sweep_dir) or {}).get(split)
+    suggested, references = (_suggestions(sweep_dir) or {}).get(split), measured.rows.references
     if not suggested or metric in NEED_LOGITS or max(suggested) >= len(references):
         return None
     if not {*suggested.values()} <= {*labels}:
         return None
+    own = _score(measured.rows.predictions, references, len(labels), metric)
+    if own is None or not math.isclose(own, measured.metrics.get(metric, math.nan), rel_tol=1e-5, abs_tol=1e-9):
+        return None
     best = [labels.index(suggested[row]) if row in suggested else reference for row, reference in enumerate(references)]
+    return _score(best, references, len(labels), metric)
+
+
+def _score(predictions: Sequence[int], references: Sequence[int], num_labels: int, metric: str) -> float | None:
+    """Return a metric of class ids; None for other metrics."""
     if metric not in {"accuracy", "macro_f1"}:
-        return classification_metrics([*zip(best, references, strict=True)], len(labels), (metric,)).get(metric)
+        return classification_metrics([*zip(predictions, references, strict=True)], num_labels, (metric,)).get(metric)
     import numpy as np
 
     from orchestrator.statistics.row_metrics import accuracy, macro_f1
 
     # Without scikit-learn: every view of a sweep asks for this, and the import takes a second.
     measure = accuracy if metric == "accuracy" else macro_f1
-    each_row = np.ones((1, len(best)), dtype=np.int64)
-    return float(measure(each_row, np.array(best), np.array(references))[0])
+    each_row = np.ones((1, len(references)), dtype=np.int64)
+    return float(measure(each_row, np.array(predictions), np.array(references))[0])
 
 
 def _suggestions(sweep_dir: Path) -> dict[str, dict[int, str]] | None:

@@ -146,7 +146,7 @@ def _corrected(
     variance = share_variance(num_rows, seed_sd**2) if share else None
     in_unit = name in SHARES and 0 <= scores_k[0] <= 1  # an own metric of this name may be in percent
     if variance is None and in_unit:
-        variance = scaled_variance(float(scores_k[0]), known[winner], num_rows)
+        variance = scaled_variance(float(scores_k[0]), known[winner] - seed_sd**2, num_rows, seed_sd**2)
     return winner_score(
         scores_k,
         np.array([known.get(trial.number, typical) for trial in ranked]),

@@ -9,6 +9,7 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.splits import rule_of
+from orchestrator.objective.splits.draw import keyed_hash
 from orchestrator.objective.text_pairs import row_texts
 from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.stored_rows import rows_digest
@@ -46,15 +47,17 @@ def find_leak(train: "datasets.Dataset", test: "datasets.Dataset", split_rule: i
     Rows are compared by their column ``text``; without one, by all of their columns with texts.
     """
     rule = rule_of(split_rule)
-    trained = [rule.forms(text) for text in _texts(train)]
-    copies, near_forms = {form.copy for form in trained}, {form.near for form in trained}
+    copies, near_forms = set[bytes](), set[bytes]()
+    for form in map(rule.forms, _texts(train)):
+        copies.add(_hash(form.copy))
+        near_forms.add(_hash(form.near))
     exact = near = 0
     example = None
     for text in _texts(test):
         form = rule.forms(text)
         if not form.copy:
             continue
-        is_copy, is_near = form.copy in copies, form.near in near_forms
+        is_copy, is_near = _hash(form.copy) in copies, _hash(form.near) in near_forms
         exact, near = exact + is_copy, near + (is_near and not is_copy)
         if example is None and (is_copy or is_near):
             example = text
@@ -92,6 +95,11 @@ def leak_gate(sweep: SweepRecord, read: Callable[[], Splits] | None, most: int) 
         shown = leak.example if len(leak.example) <= SHOWN else f"{leak.example[: SHOWN - 1]}…"
         detail += f" ({leak.exact:,} equal, {leak.near:,} up to case and punctuation), for example {shown!r}"
     return GateResult(gate="leak", passed=passed, detail=detail, refuses=not passed, rule=rule, value=float(leak.rows))
+
+
+def _hash(text: str) -> bytes:
+    """Return a hash of a text: those of all training rows are in memory."""
+    return keyed_hash(0, text)
 
 
 def _texts(rows: "datasets.Dataset") -> Sequence[str]:

@@ -29,7 +29,7 @@ def advice(summary: Summary, length: TrainingLength, touched: Sequence[TouchedBo
     """Return the advice on trials, rows, training length, base model and ranges.
 
     Advice on trials and rows is always present, also against them. The other kinds are present if a number supports
-    them.
+    them. If the winner is as good as the suspected label errors allow, the last three would raise no score.
 
     Args:
         summary: the sweep.
@@ -40,6 +40,9 @@ def advice(summary: Summary, length: TrainingLength, touched: Sequence[TouchedBo
     if best is None:
         return (unknown(Rule.MORE_TRIALS, "no trial has a score, so no rule applies."),)
     found = [_more_trials(summary), _more_rows(summary, best)]
+    if (labels := summary.leaderboard.label_advice) is not None:
+        numbers = {"score": best.score or 0.0, "limit": summary.leaderboard.label_limit or 0.0}
+        return (*found, Finding(rule=Rule.LABELS, sentence=labels, numbers=numbers))
     if length.is_short:
         found.append(_longer_training(length))
     if touched:

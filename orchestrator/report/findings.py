@@ -18,6 +18,7 @@ class Rule(enum.StrEnum):
     BOUNDS = "bounds"
     MORE_TRIALS = "more_trials"
     MORE_ROWS = "more_rows"
+    LABELS = "labels"
     LONGER_TRAINING = "longer_training"
     LARGER_MODEL = "larger_model"
     WIDER_RANGES = "wider_ranges"

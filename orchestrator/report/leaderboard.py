@@ -1,5 +1,6 @@
 """The leaderboard: trials ranked by their best checkpoint, as plain values."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -125,6 +126,19 @@ class Leaderboard:
         return None if self.comparison is None else self.comparison.sentence(self.best_compared)
 
     @property
+    def label_advice(self) -> str | None:
+        """Advice to correct labels if the winner is as good as the suspected label errors allow; else None."""
+        best, limit = self.best, self.label_limit
+        if best is None or best.score is None or limit is None:
+            return None
+        if self._is_better(limit, best.score) and not math.isclose(limit, best.score, abs_tol=1e-9):
+            return None
+        return (
+            f"If the suspected labels are wrong, a model without errors reaches {limit:.4f} on validation, and trial "
+            f"{best.number} already does. Correct the labels in {FILE} first."
+        )
+
+    @property
     def below_baseline(self) -> bool:
         """Whether the winner is worse than the baseline on validation. ``promote`` then needs ``--force``."""
         value, best = (self.baseline or {}).get(self.metric.name), self.best
@@ -158,15 +172,8 @@ class Leaderboard:
 
     def _advice(self) -> str:
         """Return for a sweep below the baseline whether its trials were too short to tell, and what to change."""
-        if (
-            self.best is not None
-            and self.label_limit is not None
-            and not self._is_better(self.label_limit, self.best.score)
-        ):
-            return (
-                f"The suspected label errors explain every error of trial {self.best.number} on validation: if they "
-                f"are wrong, a model without errors reaches {self.label_limit:.4f}. Correct the labels in {FILE} first."
-            )
+        if self.label_advice is not None:
+            return self.label_advice
         trained = max(row.trained for row in self.rows)
         longest = next(row for row in self.rows if row.trained == trained)  # the best of the longest trials
         most = max(row.steps for row in self.rows)

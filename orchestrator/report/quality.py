@@ -119,7 +119,7 @@ def _label_limits(
         stored = (kept(sweep_dir, record, metric) for record in of_the_search(records))
         measured = next((each for each in stored if each is not None and each.rows.references), None)
         if measured is not None:
-            limit = label_limit(sweep_dir, split, measured.rows.references, labels, kind)
+            limit = label_limit(sweep_dir, split, measured, labels, kind)
             limits |= {} if limit is None else {f"{prefix}/{kind}": limit}
     return limits
 

@@ -39,7 +39,8 @@ class GatesSection(Section):
     seed_sd: Bound | None = Field(
         default=None,
         description="standard deviation of the test metric between seeds, part of the test; if absent, "
-        "0.25 / sqrt(training rows), from 0.005 to 0.05, for an accuracy and 0 for other metrics",
+        "0.25 / sqrt(training rows), from 0.005 to 0.05, for an accuracy, more for macro-F1 with rare classes, and 0 "
+        "for other metrics; fresh seeds measure it",
     )
     slice_drop: Bound | None = Field(
         default=0.05, description="largest drop of accuracy below the version in use on a slice of the test rows"

@@ -162,16 +162,19 @@ def share_variance(rows: int, seed_variance: float) -> Callable[[float], float]:
     return variance
 
 
-def scaled_variance(score: float, variance: float, rows: int) -> Callable[[float], float]:
+def scaled_variance(
+    score: float, row_variance: float, rows: int, seed_variance: float = 0.0
+) -> Callable[[float], float]:
     """Return the variance of a score in [0, 1], such as macro-F1, as a function of its true value.
 
-    It is in proportion to value (1 - value), as that of a share: the winner's score is too high, and the variance
-    estimated there too low.
+    The rows' part is in proportion to value (1 - value), as that of a share: the winner's score is too high, and the
+    variance estimated there too low. The seeds' part is constant, as in ``share_variance``.
 
     Args:
         score: the measured score.
-        variance: its estimated variance.
+        row_variance: its estimated variance due to the rows.
         rows: number of rows; true values nearer to 0 or 1 than 1 / rows count as 1 / rows away.
+        seed_variance: variance of the score between seeds.
     """
     smallest = 1 / rows
 
@@ -180,7 +183,7 @@ def scaled_variance(score: float, variance: float, rows: int) -> Callable[[float
         return inside * (1 - inside)
 
     def scaled(value: float) -> float:
-        return variance * spread(value) / spread(score)
+        return seed_variance + row_variance * spread(value) / spread(score)
 
     return scaled
 

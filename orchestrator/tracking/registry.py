@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.core.secrets import redact
 from orchestrator.tracking.alias_history import (
     PROMOTE,
     ROLLBACK,
@@ -119,7 +120,7 @@ class Registry:
         Args:
             name: the registered model.
             model_id: the logged model.
-            tags: set on the version.
+            tags: set on the version, with secrets masked.
             description: for a new version only; an old one may have been edited.
 
         Raises:
@@ -128,7 +129,7 @@ class Registry:
         """
         self._require_whole(model_id, f"model {model_id}")
         with exclusive(self._location.registry_uri, "registry"):
-            return self._register(name, model_id, tags, description)
+            return self._register(name, model_id, {key: redact(tags[key]) for key in tags}, redact(description))
 
     def _register(self, name: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:
         registered = next((item for item in self._versions_of_new(name) if item.model_id == model_id), None)
@@ -254,7 +255,7 @@ class Registry:
                 action=action,
                 by=user(),
                 at=time.time(),
-                reason=reason,
+                reason=redact(reason),
                 origin=_origin(version),
             )
             moves = stored_moves(client.get_registered_model(name).tags, alias)

@@ -22,6 +22,7 @@ _ODBC = "mssql+pyodbc:///?odbc_connect=UID%3Du%3BPWD%3D"
         ("https://h/x?access_token=pw&run=1#top", "https://h/x?access_token=***&run=1#top", "https://h/x?run=1#top"),
         (f"https://ann:{'pw' * 1500}@host", "https://ann:***@host", "https://host"),
         (f"https://{'pw' * 1500}@host", "https://***@host", "https://host"),
+        (f"{_ODBC}%7Ba%3Bpw%7D%7Db%7D%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1"),
         (f"{_ODBC}pw%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1", f"{_ODBC}***%3BX%3D1&y=1"),
         ("https://h/x?sig=pw", "https://h/x?sig=***", "https://h/x"),
         ("postgresql://ann@h/db?options=-c%20x.password%3Dpw", "postgresql://ann@h/db?options=***", "postgresql://ann@h/db"),
@@ -60,6 +61,7 @@ def test_secrets_of_addresses_are_masked(text: str, masked: str, without: str) -
         "postgresql://ann@host/db?options=-c%20search_path%3Dshop&sslmode=require",
         "postgresql://ann@host/db?query=SELECT text, has_password FROM t WHERE n % 3 = 1 AND key = 5",
         "tokens: 3e7 # a token is not a secret",
+        "pad_token=<pad>, as bearer securities",
         "ratio 3:4 @ 5",
     ],
 )
@@ -89,6 +91,11 @@ def test_connection_strings_are_masked() -> None:
     assert redact("dblink('host=h password=pw-1 user=u')") == "dblink('host=h password=*** user=u')"
     assert redact("sweep x.yaml --set function.values.api_key=sk-1") == "sweep x.yaml --set function.values.api_key=***"
     assert redact("host=h passwd = 'p w-1' user=u") == "host=h passwd = *** user=u"
+    assert redact(r"host=h password='p\'w-1' user=u") == "host=h password=*** user=u"
+    assert redact("Driver={X};PWD={p;w}}-1};UID=u") == "Driver={X};PWD=***;UID=u"
+    assert redact("HF_TOKEN=hf_x Authorization: Bearer abcdefgh, Bearer a1b2c3d4") == (
+        "HF_TOKEN=*** Authorization: Bearer ***, Bearer ***"
+    )
 
 
 @pytest.mark.timeout(60)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.suspected_labels import (
     FILE,
     SuspectedLabel,
@@ -105,11 +105,18 @@ def test_limit_is_the_score_without_other_errors(tmp_path: Path) -> None:
     references, labels = (0, 0, 0, 1, 1, 2, 2, 2), ("a", "b", "c")
     found = [SuspectedLabel(split="test", row=row, given=references[row], suggested=0, quality=0.1) for row in (3, 5)]
     write_suspected_labels(tmp_path, found, labels, {"test": ["a" * 200_000] * 8})
-    assert label_limit(tmp_path, "test", references, labels, "accuracy") == 6 / 8
-    assert label_limit(tmp_path, "test", references, labels, "macro_f1") == pytest.approx((6 / 8 + 2 / 3 + 4 / 5) / 3)
-    assert label_limit(tmp_path, "test", references, labels, "weighted_f1") == pytest.approx(
-        (3 * 6 / 8 + 2 * 2 / 3 + 3 * 4 / 5) / 8
-    )
-    assert label_limit(tmp_path, "test", references, labels, "auroc") is None
-    assert label_limit(tmp_path, "validation", references, labels, "accuracy") is None
-    assert label_limit(tmp_path, "test", references[:3], labels, "accuracy") is None  # another sweep's file
+    rows = RowMeasures(losses=(0.5,) * 8, units=(1.0,) * 8, predictions=(*references[1:], 0), references=references)
+    right = {"accuracy": 5 / 8, "macro_f1": 11 / 18, "weighted_f1": 5 / 8, "auroc": 0.5}
+    measured = Measurement(metrics=right, rows=rows)
+
+    def limit(metric: str, of: Measurement = measured, split: str = "test") -> float | None:
+        return label_limit(tmp_path, split, of, labels, metric)
+
+    assert limit("accuracy") == 6 / 8
+    assert limit("macro_f1") == pytest.approx((6 / 8 + 2 / 3 + 4 / 5) / 3)
+    assert limit("weighted_f1") == pytest.approx((3 * 6 / 8 + 2 * 2 / 3 + 3 * 4 / 5) / 8)
+    assert limit("auroc") is None
+    assert limit("accuracy", split="validation") is None
+    assert limit("accuracy", Measurement(metrics={"accuracy": 62.5}, rows=rows)) is None  # an objective's own
+    other = replace(rows, predictions=references[:3], references=references[:3])
+    assert limit("accuracy", Measurement(metrics={"accuracy": 1.0}, rows=other)) is None  # another sweep's file

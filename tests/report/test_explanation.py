@@ -228,6 +228,14 @@ def test_few_optimizer_steps_are_too_short() -> None:
     assert found(summary, Rule.LONGER_TRAINING).numbers["steps"] == 19
 
 
+@pytest.mark.parametrize(("limit", "advised"), [(0.8, {Rule.LABELS}), (0.9, {Rule.LONGER_TRAINING})])
+def test_winner_at_the_limit_of_labels_needs_no_training(limit: float, advised: set[Rule]) -> None:
+    summary = summary_of([one(0, 0.8, samples=100)])
+    limited = replace(summary, leaderboard=replace(summary.leaderboard, label_limit=limit))
+    rules = {each.rule for each in explain(limited)}
+    assert rules & {Rule.LABELS, Rule.LONGER_TRAINING, Rule.LARGER_MODEL} == advised
+
+
 @pytest.mark.parametrize(
     ("record", "missing"),
     [

@@ -176,7 +176,7 @@ def test_overfitted_trials_are_not_called_short() -> None:
 def test_errors_on_suspected_labels_alone_are_named() -> None:
     record = trial(0, {"rank": 4}, (report(0, 320, 0, val__accuracy=0.95, val__loss=0.3),))
     warning = str(leaderboard([record], ACCURACY, {"val/accuracy": 0.95}, label_limit=0.95).baseline_warning)
-    assert "a model without errors reaches 0.9500. Correct the labels in suspected_labels.csv first" in warning
+    assert "reaches 0.9500 on validation, and trial 0 already does. Correct the labels in suspected" in warning
     below = str(leaderboard([record], ACCURACY, {"val/accuracy": 0.95}, label_limit=0.96).baseline_warning)
     assert "too short to tell" in below
 

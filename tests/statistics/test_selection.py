@@ -13,6 +13,7 @@ from orchestrator.statistics.intervals import wilson_interval
 from orchestrator.statistics.selection import (
     covariance_with_winner,
     expected_optimism,
+    scaled_variance,
     share_variance,
     shrink,
     winner_score,
@@ -82,6 +83,7 @@ def test_variance_of_a_share_equals_wilson() -> None:
     exact = wilson_interval(95, 100)
     assert [score.corrected.low, score.corrected.high] == pytest.approx([exact.low, exact.high], abs=0.002)
     assert share_variance(100, 0.1**2)(1.0) == pytest.approx(0.01 + 0.01 * 0.99 / 100)
+    assert scaled_variance(0.9, 0.01, 100, 0.02)(0.5) == pytest.approx(0.02 + 0.01 * 0.25 / 0.09)
 
 
 def test_score_without_variance_is_refused() -> None:

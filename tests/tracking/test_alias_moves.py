@@ -80,16 +80,17 @@ def test_two_promotions_leave_one_champion(faults: Any) -> None:
 
 def test_history_names_person_reason_and_origin(store: Location, models: list[str]) -> None:
     registry = Registry(store)
-    first = registry.register("told", models[0], {"sweep": "films#1", "trial": "2"})
+    first = registry.register("told", models[0], {"sweep": "films#1", "trial": "2", "why": "https://u:pw@h"}, "pwd=pw")
     second = registry.register("told", models[1], {"sweep": "films#1", "trial": "0"})
-    registry.set_alias(first, "champion", seen=None, reason="passed 3 gates")
+    assert (first.tags["why"], first.description) == ("https://u:***@h", "pwd=***")
+    registry.set_alias(first, "champion", seen=None, reason="passed 3 gates of https://u:pw@h")
     registry.set_alias(second, "champion", seen=first)
     assert registry.set_alias(second, "champion", seen=first) is None  # another process did the same
     registry.set_alias(second, "challenger")
     registry.move_back("told", "champion", reason="too slow")
     moves = registry.history("told", "champion")
     assert [(move.previous, move.version, move.action, move.reason) for move in moves] == [
-        (None, 1, "promote", "passed 3 gates"),
+        (None, 1, "promote", "passed 3 gates of https://u:***@h"),
         (1, 2, "promote", ""),
         (2, 1, "rollback", "too slow"),
     ]

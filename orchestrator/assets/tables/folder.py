@@ -1,5 +1,6 @@
 """Reads a folder: text files, one row each, or a data set written by ``Dataset.save_to_disk``."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,11 @@ def _saved(folder: Path, task: TaskColumns) -> "datasets.Dataset":
     import pyarrow as pa
 
     try:
-        rows = datasets.load_from_disk(str(folder), keep_in_memory=True)
+        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))["_data_files"]
+        rows = datasets.load_from_disk(str(folder), keep_in_memory=True) if saved else None
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{folder} cannot be read as a saved data set: {error}; save it again") from error
+    if not rows:  # datasets writes no file for no rows, and cannot read this
+        raise DataError(f"{folder} is a saved data set without rows; save one with rows")
     assert isinstance(rows, datasets.Dataset)
-    if len(rows) == 0:
-        raise DataError(f"{folder} has no rows, only column names: {', '.join(rows.column_names)}")
     return cast_text(rows, [name for name in rows.column_names if name in task.text], folder)

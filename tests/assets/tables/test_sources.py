@@ -163,6 +163,12 @@ def test_unreadable_folders_are_explained(tmp_path: Path, files: dict[str, bytes
         read_table(local(tmp_path))
 
 
+def test_saved_data_sets_need_rows(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"text": []}).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(DataError, match=r"saved is a saved data set without rows; save one with rows"):
+        read_table(local(tmp_path / "saved"))
+
+
 def test_incomplete_arrow_files_are_refused(tmp_path: Path) -> None:
     table, path = pa.table({"text": ["a" * 1000] * 100}), tmp_path / "a.arrow"
     for new in (pa.ipc.new_file, pa.ipc.new_stream):
