@@ -53,10 +53,10 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.sweeps import open_sweep
-from orchestrator.tracking.description import DataInput, SweepDescription
 from orchestrator.tracking.location import Location, connect, locate
-from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.runs.description import DataInput, SweepDescription
+from orchestrator.tracking.runs.reconciler import Reconciler
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from orchestrator.training.checkpoints.retention import Retention
 from tests.fakes.fake_engine import FakeEngineFactory
 

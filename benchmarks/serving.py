@@ -36,8 +36,8 @@ from transformers import AutoModelForSequenceClassification
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.loading import load_objective
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.staging import stage_adapter
 
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
 LABELS = ("negative", "positive")

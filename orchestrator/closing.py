@@ -32,7 +32,7 @@ from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.report.files import report_page, write_report
 from orchestrator.report.stored_summary import stored_summary
 from orchestrator.search.coordinator import FINALS_MISSING
-from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.runs.reconciler import Reconciler
 from orchestrator.training.answers import baseline_metrics
 from orchestrator.training.engine import Measure
 from orchestrator.training.final import (

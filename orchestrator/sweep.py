@@ -27,8 +27,8 @@ from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.runs.reconciler import Reconciler
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from orchestrator.training.checkpoints.recovery import recover
 from orchestrator.training.checkpoints.retention import Retention
 

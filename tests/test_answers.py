@@ -22,8 +22,8 @@ from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Prediction, Predictor
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
-from orchestrator.tracking.adapters import read_card
 from orchestrator.tracking.location import locate
+from orchestrator.tracking.logged_models.adapters import read_card
 from tests.fakes.tiny_answers import tiny_questions
 from tests.fakes.tiny_sweep import tiny_sweep
 

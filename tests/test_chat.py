@@ -19,8 +19,8 @@ from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
-from orchestrator.tracking.adapters import read_card
 from orchestrator.tracking.location import connect, locate
+from orchestrator.tracking.logged_models.adapters import read_card
 from tests.fakes.tiny_chat import MARKED, tiny_chat_model, write_chats
 
 pytestmark = pytest.mark.usefixtures("own_stores")

@@ -20,8 +20,8 @@ from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
-from orchestrator.tracking.adapters import read_card
 from orchestrator.tracking.location import locate
+from orchestrator.tracking.logged_models.adapters import read_card
 from tests.fakes.tiny_sweep import tiny_sweep
 
 pytestmark = pytest.mark.usefixtures("own_stores")

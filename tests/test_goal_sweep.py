@@ -19,7 +19,7 @@ from orchestrator.report.leaderboard import metric_of
 from orchestrator.report.summary import summarise
 from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
-from orchestrator.tracking.wording import sweep_tags, trial_tags
+from orchestrator.tracking.runs.wording import sweep_tags, trial_tags
 from tests.fakes.tiny_sweep import tiny_sweep
 from tests.tracking.records import description
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.tracking.location import Location
-    from orchestrator.tracking.stored_secrets import RunSecret
+    from orchestrator.tracking.runs.stored_secrets import RunSecret
 
 _TEXTS = {".log", ".html", ".json", ".csv", ".yaml", ".txt", ".md", ".out", ".err"}
 
@@ -60,7 +60,7 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> StoredSec
     from orchestrator.ledger.stored_secrets import stored_secrets
     from orchestrator.tracking.location import locate
     from orchestrator.tracking.refusals import reason
-    from orchestrator.tracking.stored_secrets import run_secrets
+    from orchestrator.tracking.runs.stored_secrets import run_secrets
 
     stored = StoredSecrets()
     folders = [logs_folder()]
@@ -86,7 +86,7 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> StoredSec
 def mask_secrets(ledger: "Ledger", stored: StoredSecrets) -> None:
     """Mask all of them. MLflow comes first, because the ledger's copy of the sweep file may hold its address."""
     from orchestrator.ledger.stored_secrets import mask_stored_secrets
-    from orchestrator.tracking.stored_secrets import mask_run_secrets
+    from orchestrator.tracking.runs.stored_secrets import mask_run_secrets
 
     for location, secrets in stored.runs:
         mask_run_secrets(location, secrets)

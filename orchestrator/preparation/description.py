@@ -15,8 +15,8 @@ from orchestrator.core.space import ParamValue
 from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.objective.text_pairs import PAIR
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.adapters import FUNCTION, SweepAdapters
-from orchestrator.tracking.description import DataInput, SweepDescription
+from orchestrator.tracking.logged_models.adapters import FUNCTION, SweepAdapters
+from orchestrator.tracking.runs.description import DataInput, SweepDescription
 
 if TYPE_CHECKING:
     import datasets

@@ -39,9 +39,9 @@ from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
 from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.adapters import SweepAdapters
-from orchestrator.tracking.description import SweepDescription
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.logged_models.adapters import SweepAdapters
+from orchestrator.tracking.runs.description import SweepDescription
 from orchestrator.training.checks.model_check import CheckedModel
 from orchestrator.training.data.encoding import Encoder, tokens_text
 

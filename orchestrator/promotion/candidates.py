@@ -12,9 +12,9 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial, slices_of
-from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.models import download_model, find_model
+from orchestrator.tracking.logged_models.adapters import AdapterCard, SweepAdapters
+from orchestrator.tracking.logged_models.models import download_model, find_model
 
 Retrain = Callable[[TrialRecord], Path]
 """Trains a trial again up to its best checkpoint and returns the adapter's folder."""

@@ -16,9 +16,9 @@ from orchestrator.core.errors import ModelError, UserError
 from orchestrator.core.methods import FULL, takers
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.tracking.adapters import CONFIG, AdapterCard, read_card
-from orchestrator.tracking.model_card import GateLine, model_card
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.cards.model_card import GateLine, model_card
+from orchestrator.tracking.logged_models.adapters import CONFIG, AdapterCard, read_card
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.training.model.adapters import WEIGHTS
 from orchestrator.training.model.base_model import AUTO_CLASSES
 from orchestrator.training.model.quiet import quiet_libraries

@@ -10,7 +10,7 @@ from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.problem import Problem
-from orchestrator.tracking.wording import best_name
+from orchestrator.tracking.runs.wording import best_name
 
 if TYPE_CHECKING:
     from orchestrator.statistics.intervals import Interval

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_folder
-from orchestrator.tracking.adapters import CONFIG, AdapterCard
-from orchestrator.tracking.model_card import GateLine
+from orchestrator.tracking.cards.model_card import GateLine
+from orchestrator.tracking.logged_models.adapters import CONFIG, AdapterCard
 from orchestrator.training.model.adapters import WEIGHTS
 
 if TYPE_CHECKING:

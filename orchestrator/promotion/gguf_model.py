@@ -14,8 +14,8 @@ from orchestrator.promotion.export import new_folder
 from orchestrator.promotion.gguf_export import ARCHITECTURES, PERMUTED, interleaved
 from orchestrator.promotion.gguf_tokenizer import add_tokenizer
 from orchestrator.promotion.merge import export_merged
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.model_card import GateLine, merged_card
+from orchestrator.tracking.cards.model_card import GateLine, merged_card
+from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,8 +23,8 @@ from orchestrator.promotion.leak import leak_gate
 from orchestrator.promotion.paired import champion_gate, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.registry import CHAMPION, Registry, Version, registry_errors
-from orchestrator.tracking.wording import best_name
+from orchestrator.tracking.registered.registry import CHAMPION, Registry, Version, registry_errors
+from orchestrator.tracking.runs.wording import best_name
 
 ROWS_TAG = "loratory.validation_rows"
 """Tag of a version: the digest of the validation rows for its ``best_val_...`` metrics."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from orchestrator.core.environment import usable_cores
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.runners import runner_class
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.runners import runner_class
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.training.model.quiet import quiet_libraries
 
 ROWS, WARM_UP = 100, 10
@@ -45,8 +45,8 @@ def measure_latency(adapter: Path, card: AdapterCard, rows: int = ROWS) -> Laten
         rows: number of rows.
     """
     kind = runner_class(card.head)
-    from orchestrator.tracking.answer_model import AnswerRunner
-    from orchestrator.tracking.entity_model import EntityRunner
+    from orchestrator.tracking.logged_models.answer_model import AnswerRunner
+    from orchestrator.tracking.logged_models.entity_model import EntityRunner
 
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
         runner = kind(stage_adapter(adapter, card, Path(folder) / "adapter"), card.base_path)

@@ -11,9 +11,9 @@ from orchestrator.core.plan import Precision, WeightFormat
 from orchestrator.core.quantisation import format_of
 from orchestrator.evaluation.measure import forward
 from orchestrator.promotion.export import new_folder
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.model_card import GateLine, merged_card
-from orchestrator.tracking.runners import format_refusals, load_base_in, runner_class
+from orchestrator.tracking.cards.model_card import GateLine, merged_card
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.runners import format_refusals, load_base_in, runner_class
 from orchestrator.training.model.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def export_merged(
     import torch
     import transformers
 
-    from orchestrator.tracking.adapter_model import AUTO_CLASSES
+    from orchestrator.tracking.logged_models.adapter_model import AUTO_CLASSES
 
     with new_folder(target), quiet_libraries(ties=card.method != FULL), format_refusals(precision):
         runner = runs(adapter, card.base_path, model=load_base_in(precision, card))

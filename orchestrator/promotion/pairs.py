@@ -8,7 +8,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.paired import paired_test
 from orchestrator.promotion.stored_rows import rows_of_version
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.registry import Version
+from orchestrator.tracking.registered.registry import Version
 
 METRICS = ("accuracy", "macro_f1", "f1", "loss")
 

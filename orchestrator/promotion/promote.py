@@ -11,14 +11,14 @@ from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
 from orchestrator.promotion.stored_rows import rows_digest
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.lineage import gates_tag
+from orchestrator.tracking.cards.model_card import GateLine, version_description
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.model_card import GateLine, version_description
-from orchestrator.tracking.models import log_adapter
-from orchestrator.tracking.provenance import user
-from orchestrator.tracking.registry import ModelReference, Registry, Version, registry_errors
-from orchestrator.tracking.test_rows import log_test_rows
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.models import log_adapter
+from orchestrator.tracking.logged_models.test_rows import log_test_rows
+from orchestrator.tracking.registered.lineage import gates_tag
+from orchestrator.tracking.registered.registry import ModelReference, Registry, Version, registry_errors
+from orchestrator.tracking.runs.provenance import user
 
 FORCED_BY_TAG = "loratory.forced_by"
 FORCED_REASON_TAG = "loratory.forced_reason"

@@ -16,8 +16,8 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.leaderboard import metric_of
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.registry import Version
-from orchestrator.tracking.test_rows import read_test_rows, trial_of_model
+from orchestrator.tracking.logged_models.test_rows import read_test_rows, trial_of_model
+from orchestrator.tracking.registered.registry import Version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

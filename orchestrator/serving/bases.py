@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.plan import Precision, WeightFormat
-from orchestrator.tracking.adapters import CONFIG, AdapterCard
-from orchestrator.tracking.runners import load_base_in
+from orchestrator.tracking.logged_models.adapters import CONFIG, AdapterCard
+from orchestrator.tracking.logged_models.runners import load_base_in
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,16 +15,16 @@ from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import format_of, require_package
 from orchestrator.objective.protocol import Head
 from orchestrator.serving.bases import BaseModels
-from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.logged_models.adapters import CARD, AdapterCard, read_card
+from orchestrator.tracking.logged_models.runners import format_refusals, load_base_in, require_format, runner_class
 from orchestrator.tracking.refusals import model_refusals
-from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
-from orchestrator.tracking.runners import format_refusals, load_base_in, require_format, runner_class
+from orchestrator.tracking.registered.registry import ModelReference, Registry, registry_errors
 
 if TYPE_CHECKING:
     from orchestrator.objective.extractive_qa.answer_spans import ScoredAnswer
-    from orchestrator.tracking.adapter_model import AdapterRunner
-    from orchestrator.tracking.entity_model import Entity
+    from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
+    from orchestrator.tracking.logged_models.entity_model import Entity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,7 +224,7 @@ class Predictor:
 
     def _entities(self, texts: Sequence[str], batch_size: int) -> list[Prediction]:
         """Return the entities of the texts; ``answer`` lists them in words."""
-        from orchestrator.tracking.entity_model import EntityRunner
+        from orchestrator.tracking.logged_models.entity_model import EntityRunner
 
         assert isinstance(self._runner, EntityRunner), "the head decides the runner"
         found = self._runner.entities(texts, batch_size)
@@ -235,7 +235,7 @@ class Predictor:
 
     def _found(self, questions: Sequence[str], contexts: Sequence[str], batch_size: int) -> list[Prediction]:
         """Return the answers found in the contexts; ``answer`` is empty for no answer."""
-        from orchestrator.tracking.answer_model import AnswerRunner
+        from orchestrator.tracking.logged_models.answer_model import AnswerRunner
 
         assert isinstance(self._runner, AnswerRunner), "the head decides the runner"
         records = self._runner.answers(questions, contexts, batch_size)

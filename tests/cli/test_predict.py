@@ -10,7 +10,7 @@ import pytest
 from orchestrator.cli.commands import predict
 from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_adapter
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.cli.conftest import Invoke
 from tests.promotion.conftest import Tracked, local_store, tracked, trained
 from tests.tracking.records import sweep, trial

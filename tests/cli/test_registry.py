@@ -13,10 +13,10 @@ from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.promotion.stored_rows import StoredRows
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.provenance import user
-from orchestrator.tracking.registry import Registry
-from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.tracking.test_rows import log_test_rows
+from orchestrator.tracking.logged_models.test_rows import log_test_rows
+from orchestrator.tracking.registered.registry import Registry
+from orchestrator.tracking.runs.provenance import user
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.cli.conftest import Invoke
 from tests.conftest import copied
 from tests.promotion.conftest import trained

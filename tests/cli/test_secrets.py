@@ -12,7 +12,7 @@ from orchestrator.core.secrets import redact
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.tables import sweeps, trials
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.server import serve
+from orchestrator.tracking.ui.server import serve
 from tests.cli.conftest import Invoke, Run
 from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep

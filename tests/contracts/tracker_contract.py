@@ -13,9 +13,9 @@ from sqlalchemy import event
 
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialState
-from orchestrator.tracking.description import SweepDescription, sweep_key
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.runs.description import SweepDescription, sweep_key
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.tracking.records import StoredSweep, description, sweep, trial
 
 

@@ -15,7 +15,7 @@ from orchestrator.core.observer import SweepObserver
 from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
 from orchestrator.testing import ObserverContract
-from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.runs.reconciler import Reconciler
 from orchestrator.training.checkpoints.retention import Retention
 from tests.cluster.fake_sweep import Diary
 

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.tracking.conftest import local_store
 from tests.tracking.records import description
 from tests.tracking.trained import TrainedSweep, trained_sweep

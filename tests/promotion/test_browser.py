@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
-from orchestrator.tracking.server import serve
+from orchestrator.tracking.ui.server import serve
 from tests import needs
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY

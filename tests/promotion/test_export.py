@@ -11,7 +11,7 @@ from orchestrator.core.errors import ModelError, UserError
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
-from orchestrator.tracking.registry import ModelReference, Registry
+from orchestrator.tracking.registered.registry import ModelReference, Registry
 from tests.plain_peft import PlainPeft
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY

@@ -11,7 +11,7 @@ from orchestrator.core.problem import Problem
 from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.promotion.gates import GateResult, Verdict, check, check_metrics, check_size, compare, overall
 from orchestrator.replay.table_file import read_table
-from orchestrator.tracking.summary import summary
+from orchestrator.tracking.runs.summary import summary
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)

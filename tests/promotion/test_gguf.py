@@ -21,7 +21,7 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.promotion.gguf_export import FILE, export_gguf, interleaved, write_gguf
 from orchestrator.promotion.merge import export_merged
-from orchestrator.tracking.adapters import CONFIG, AdapterCard
+from orchestrator.tracking.logged_models.adapters import CONFIG, AdapterCard
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_qwen2

@@ -23,7 +23,7 @@ from transformers import (
 from orchestrator.core.errors import UserError
 from orchestrator.promotion.gguf_model import MODEL, export_merged_gguf, write_model
 from orchestrator.promotion.gguf_tokenizer import splitting_rule
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama
 from tests.promotion.llama_cpp import next_token_log_probabilities
 from tests.promotion.test_gguf import card_of, trained

@@ -23,8 +23,8 @@ from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, jud
 from orchestrator.promotion.promote import Promotion, promote
 from orchestrator.promotion.stored_rows import StoredRows, rows_of_version
 from orchestrator.tracking.location import connect
-from orchestrator.tracking.registry import ModelReference, Registry
-from orchestrator.tracking.test_rows import read_test_rows
+from orchestrator.tracking.logged_models.test_rows import read_test_rows
+from orchestrator.tracking.registered.registry import ModelReference, Registry
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY, StoredSweep
 

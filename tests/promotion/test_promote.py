@@ -16,8 +16,8 @@ from orchestrator.promotion.candidates import Candidate, Candidates
 from orchestrator.promotion.judge import PromotionRequest, admit
 from orchestrator.promotion.promote import Promotion, promote, rollback
 from orchestrator.tracking.location import connect
-from orchestrator.tracking.provenance import user
-from orchestrator.tracking.registry import ModelReference, Registry
+from orchestrator.tracking.registered.registry import ModelReference, Registry
+from orchestrator.tracking.runs.provenance import user
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY, trial
 

@@ -17,7 +17,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.promotion.export import export_adapter, with_plain_scaling
-from orchestrator.tracking.adapters import CONFIG, read_card
+from orchestrator.tracking.logged_models.adapters import CONFIG, read_card
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_mixtral, without_dropout

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from orchestrator.serving.bases import BaseModels, leaves_base_unchanged
 from orchestrator.serving.predictor import Predictor
-from orchestrator.tracking.adapters import CONFIG
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.logged_models.adapters import CONFIG
 from tests.serving.server.conftest import folders, nowhere, predictors
 
 __all__ = ["folders", "nowhere", "predictors"]

@@ -16,10 +16,10 @@ from orchestrator.objective.protocol import Head
 from orchestrator.promotion.merge import export_merged
 from orchestrator.serving.bases import BaseModels
 from orchestrator.serving.predictor import Predictor
-from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.runners import require_format
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.runners import require_format
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.training.model.adapters import WEIGHTS
 from tests.cli.conftest import Invoke, invoke
 from tests.fakes.tiny_models import tiny_bert

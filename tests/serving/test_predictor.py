@@ -18,10 +18,10 @@ from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
-from orchestrator.tracking.adapter_model import with_temperature
-from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.adapter_model import with_temperature
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests import needs

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.server import serve
+from orchestrator.tracking.ui.server import serve
 from tests.conftest import copied
 
 

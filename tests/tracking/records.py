@@ -13,7 +13,7 @@ from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import Outcome, Report, TrialRecord, TrialState
 from orchestrator.ledger import tables
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.tracking.description import DataInput, SweepDescription
+from orchestrator.tracking.runs.description import DataInput, SweepDescription
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 START = 1_700_000_000.0

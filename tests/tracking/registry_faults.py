@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.registry import ModelReference, Registry
+from orchestrator.tracking.registered.registry import ModelReference, Registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,7 +11,7 @@ from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.evaluation.row_independence import reset_rope_per_forward
 from orchestrator.objective.protocol import Head
-from orchestrator.tracking.adapter_model import AdapterRunner, reset_long_rope
+from orchestrator.tracking.logged_models.adapter_model import AdapterRunner, reset_long_rope
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests.fakes.tiny_models import tiny_bart_classifier

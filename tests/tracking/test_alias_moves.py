@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
-from orchestrator.tracking.alias_history import AliasMove, alias_history, alias_names, move_tag, stored_moves
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.models import download_model
-from orchestrator.tracking.provenance import user
-from orchestrator.tracking.registry import ModelReference, Registry
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.logged_models.models import download_model
+from orchestrator.tracking.registered.alias_history import AliasMove, alias_history, alias_names, move_tag, stored_moves
+from orchestrator.tracking.registered.registry import ModelReference, Registry
+from orchestrator.tracking.runs.provenance import user
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.conftest import copied
 from tests.tracking.records import description
 from tests.tracking.trained import trained_sweep

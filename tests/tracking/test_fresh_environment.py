@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from orchestrator.tracking.registry import Registry
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.registered.registry import Registry
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.conftest import copied
 from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep

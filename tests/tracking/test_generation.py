@@ -8,9 +8,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.tracking.adapter_model import AdapterRunner
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.fakes.odd_models import END_ID, PIECES, save_tokenizer
 
 

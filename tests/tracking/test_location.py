@@ -103,8 +103,8 @@ from pathlib import Path
 from orchestrator.core.policy import Tracking
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.location import connect, holds_runs, locate
-from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.runs.reconciler import Reconciler
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.tracking.records import StoredSweep, description, sweep, trial
 store = StoredSweep(sweep(), trial(0, (0.5, 0.6), TrialState.COMPLETE))
 location = locate(Tracking(uri="sqlite:///{tmp_path}/mlflow.db"))

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import connect
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.conftest import copied
 from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
@@ -137,7 +137,7 @@ def test_signature_and_example_name_the_columns(model: Any) -> None:
 
 
 def test_the_model_imports_nothing_of_this_project() -> None:
-    source = Path("orchestrator/tracking/adapter_model.py")
+    source = Path("orchestrator/tracking/logged_models/adapter_model.py")
     text = (Path(__file__).parents[2] / source).read_text(encoding="utf-8")
     assert "import orchestrator" not in text
     assert "from orchestrator" not in text

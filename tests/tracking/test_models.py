@@ -9,12 +9,12 @@ import pytest
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan, file_digest
-from orchestrator.tracking.adapters import CARD, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.models import download_model, find_model, log_adapter
-from orchestrator.tracking.staging import FUNCTION_FILE, stage_adapter
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.logged_models.adapters import CARD, read_card
+from orchestrator.tracking.logged_models.models import download_model, find_model, log_adapter
+from orchestrator.tracking.logged_models.staging import FUNCTION_FILE, stage_adapter
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
 

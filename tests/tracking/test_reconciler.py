@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.runs.reconciler import Reconciler
 from tests.tracking.records import report, trial
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def test_refusal_is_reported_once_without_waiting() -> None:
 def test_sqlalchemy_orm_is_whole_before_the_thread() -> None:
     script = (
         "import sys, threading\n"
-        "from orchestrator.tracking.reconciler import Reconciler\n"
+        "from orchestrator.tracking.runs.reconciler import Reconciler\n"
         "assert 'sqlalchemy.orm' not in sys.modules\n"
         "class Pass:\n"
         "    def run(self):\n"

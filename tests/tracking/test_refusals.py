@@ -11,9 +11,9 @@ import requests
 
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.refusals import is_refusal
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.runs.reconciler import Reconciler
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.tracking.records import StoredSweep, description, sweep, trial
 
 

@@ -11,8 +11,8 @@ import pytest
 from orchestrator.core.errors import UserError
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.registry import ModelReference, Registry
-from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.registered.registry import ModelReference, Registry
+from orchestrator.tracking.runs.synchroniser import Synchroniser
 from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
 

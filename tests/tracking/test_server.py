@@ -19,10 +19,10 @@ import pytest
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.server import choose_port, serve
-from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.tracking.ui_page import ASSISTANT, MODE, TELEMETRY
+from orchestrator.tracking.runs.reconciler import Reconciler
+from orchestrator.tracking.runs.synchroniser import Synchroniser
+from orchestrator.tracking.ui.server import choose_port, serve
+from orchestrator.tracking.ui.ui_page import ASSISTANT, MODE, TELEMETRY
 from tests.tracking.records import StoredSweep, description, sweep, trial
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_server_ends_with_its_parent(empty_store: Path, tmp_path: Path, sign: si
     shutil.copy2(empty_store, tmp_path / "mlflow.db")
     script = (
         "import signal, time, pathlib\n"
-        "from orchestrator.tracking.server import serve\n"
+        "from orchestrator.tracking.ui.server import serve\n"
         "from tests.conftest import local\n"
         # A shell in the background makes its children ignore interrupts.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -12,10 +12,10 @@ import torch
 from transformers import AutoTokenizer, GenerationConfig
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.tracking.adapter_model import AdapterRunner
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.staging import stage_adapter
-from orchestrator.tracking.tokenizer_files import difference, stage_tokenizer
+from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.staging import stage_adapter
+from orchestrator.tracking.logged_models.tokenizer_files import difference, stage_tokenizer
 from tests.fakes.odd_models import END_ID, EOS_ID, odd_llama, tiny_bertweet, tiny_xlnet
 from tests.fakes.tiny_models import VOCAB, tiny_bert, tiny_gpt2, tiny_t5
 

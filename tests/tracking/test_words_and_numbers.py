@@ -9,11 +9,11 @@ from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.tracking import wording
-from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.links import runs_url, view_url
-from orchestrator.tracking.summary import summary, sweep_points, trial_points
-from orchestrator.tracking.ui_view import ALL_VIEW, VIEW_TAG, view_tags
+from orchestrator.tracking.runs import wording
+from orchestrator.tracking.runs.description import sweep_key
+from orchestrator.tracking.runs.summary import summary, sweep_points, trial_points
+from orchestrator.tracking.ui.links import runs_url, view_url
+from orchestrator.tracking.ui.ui_view import ALL_VIEW, VIEW_TAG, view_tags
 from tests.counting import counted, record_reads
 from tests.tracking.records import ACCURACY, description, report, sweep, trial
 

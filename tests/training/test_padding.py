@@ -14,9 +14,9 @@ import torch
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.trial import TrialTask
-from orchestrator.tracking.adapter_model import AdapterRunner
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.training.context import EngineContext
 from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.solo.engine import SoloEngine

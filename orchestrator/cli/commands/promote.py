@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.promotion.candidates import Candidate
     from orchestrator.promotion.gates import GateResult
     from orchestrator.promotion.promote import Promotion
-    from orchestrator.tracking.registry import Version
+    from orchestrator.tracking.registered.registry import Version
 
 
 def promote(

@@ -27,12 +27,12 @@ from orchestrator.stores import existing_ledger, logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.promotion.pairs import PairedGain
-    from orchestrator.tracking.adapters import AdapterCard
-    from orchestrator.tracking.alias_history import AliasMove
-    from orchestrator.tracking.comparison import Comparison
-    from orchestrator.tracking.lineage import Lineage
     from orchestrator.tracking.location import Location
-    from orchestrator.tracking.registry import Version
+    from orchestrator.tracking.logged_models.adapters import AdapterCard
+    from orchestrator.tracking.registered.alias_history import AliasMove
+    from orchestrator.tracking.registered.comparison import Comparison
+    from orchestrator.tracking.registered.lineage import Lineage
+    from orchestrator.tracking.registered.registry import Version
 
 LEVEL = 0.05
 """Largest p-value for two versions that differ."""
@@ -43,7 +43,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Registered model.")]
 
 def list_models(tracking_uri: TrackingUri = None, registry_uri: RegistryUri = None, as_json: Json = False) -> None:
     """List the registered models with their versions and aliases."""
-    from orchestrator.tracking.registry import Registry, registry_errors
+    from orchestrator.tracking.registered.registry import Registry, registry_errors
 
     screen = Screen(as_json=as_json)
     location = existing_registry(tracking_uri, registry_uri)
@@ -71,7 +71,7 @@ def show(
     model: Model, tracking_uri: TrackingUri = None, registry_uri: RegistryUri = None, as_json: Json = False
 ) -> None:
     """Show a version: sweep, trial, seed, data, code, scores, gates, and the commands to load it."""
-    from orchestrator.tracking.lineage import gate_lines
+    from orchestrator.tracking.registered.lineage import gate_lines
 
     screen = Screen(as_json=as_json)
     location = existing_registry(tracking_uri, registry_uri)
@@ -106,8 +106,8 @@ def compare(
 ) -> None:
     """Compare two versions: parameters, scores with intervals, data, and paired tests on the same test rows."""
     from orchestrator.promotion.pairs import paired_gains
-    from orchestrator.tracking.comparison import comparison
-    from orchestrator.tracking.registry import registry_errors
+    from orchestrator.tracking.registered.comparison import comparison
+    from orchestrator.tracking.registered.registry import registry_errors
 
     screen = Screen(as_json=as_json)
     location = existing_registry(tracking_uri, registry_uri)
@@ -141,7 +141,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show every move of a model's aliases: when, who, from which version to which, and why."""
-    from orchestrator.tracking.registry import Registry, registry_errors
+    from orchestrator.tracking.registered.registry import Registry, registry_errors
 
     screen = Screen(as_json=as_json)
     location = existing_registry(tracking_uri, registry_uri)
@@ -194,9 +194,9 @@ def export(
     from orchestrator.promotion.gguf_export import export_gguf
     from orchestrator.promotion.gguf_model import export_merged_gguf
     from orchestrator.promotion.merge import export_merged
-    from orchestrator.tracking.adapters import read_card
-    from orchestrator.tracking.lineage import gate_lines
-    from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
+    from orchestrator.tracking.logged_models.adapters import read_card
+    from orchestrator.tracking.registered.lineage import gate_lines
+    from orchestrator.tracking.registered.registry import ModelReference, Registry, registry_errors
 
     if merge and plain_scaling:
         raise UserError("--merge and --plain-scaling exclude each other: a merged model has no scaling")
@@ -238,7 +238,7 @@ def _check_precision(
     precision: WeightFormat, card: "AdapterCard", version: "Version", *, merge: bool, gguf: bool
 ) -> None:
     """Raise ``UserError`` if an export has no weights in the number format of ``--precision``."""
-    from orchestrator.tracking.runners import require_format
+    from orchestrator.tracking.logged_models.runners import require_format
 
     require_format(card, precision, version.reference)
     if precision is not Precision.FLOAT32 and gguf:
@@ -269,8 +269,8 @@ def make_registry(cls: type[TyperCommand]) -> typer.Typer:
 
 
 def _found(screen: Screen, location: "Location", model: str) -> "tuple[Version, Lineage]":
-    from orchestrator.tracking.lineage import lineage
-    from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
+    from orchestrator.tracking.registered.lineage import lineage
+    from orchestrator.tracking.registered.registry import ModelReference, Registry, registry_errors
 
     with screen.quiet(logs_folder() / "registry.log"), registry_errors(location):
         version = Registry(location).get(ModelReference.parse(model))
@@ -302,8 +302,8 @@ def _show_version(screen: Screen, version: "Version", origin: "Lineage") -> None
     from rich.markdown import Markdown
     from rich.text import Text
 
-    from orchestrator.tracking.lineage import gate_lines
-    from orchestrator.tracking.model_card import version_description
+    from orchestrator.tracking.cards.model_card import version_description
+    from orchestrator.tracking.registered.lineage import gate_lines
 
     aliases = " ".join(f"@{alias}" for alias in version.aliases)
     when = "" if version.created_at is None else f", registered {_time(version.created_at)}"

@@ -27,7 +27,7 @@ def ui(
 ) -> None:
     """Start the MLflow UI and print the page with the sweep's trials, best first. Ctrl-C stops the UI."""
     from orchestrator.tracking.location import locate
-    from orchestrator.tracking.server import serve
+    from orchestrator.tracking.ui.server import serve
 
     screen = Screen(as_json=as_json)
     sweep = _sweep(name)
@@ -58,8 +58,8 @@ def _sweep(name: str | None) -> "SweepRecord | None":
 
 def _page(base: str, location: "Location", sweep: "SweepRecord | None") -> str:
     from orchestrator.report.leaderboard import metric_of
-    from orchestrator.tracking.links import runs_url, view_url
-    from orchestrator.tracking.writer import offer_view
+    from orchestrator.tracking.runs.writer import offer_view
+    from orchestrator.tracking.ui.links import runs_url, view_url
 
     if sweep is None or sweep.experiment_id is None:
         return base

@@ -18,9 +18,9 @@ import requests
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Origin, Source
 from orchestrator.serving.predictor import Predictor
-from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.logged_models.adapters import AdapterCard
+from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.tracking.records import sweep, trial
 from tests.tracking.trained import classifier_adapter, writer_adapters
 

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.objective.protocol import Objective
-from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 
 def write_card(

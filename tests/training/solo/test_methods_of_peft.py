@@ -22,7 +22,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.promotion.export import export_folder
-from orchestrator.tracking.adapter_model import AdapterRunner
+from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.order import data_order

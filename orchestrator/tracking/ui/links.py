@@ -5,9 +5,9 @@ from urllib.parse import quote
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.names import mlflow_key
 from orchestrator.core.sweep import SweepRecord
-from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.ui_view import trials_filter
-from orchestrator.tracking.wording import best_name
+from orchestrator.tracking.runs.description import sweep_key
+from orchestrator.tracking.runs.wording import best_name
+from orchestrator.tracking.ui.ui_view import trials_filter
 
 _TRAINING = "workflowType=machine_learning"
 """By default the UI opens a mode for language models in production, without runs."""

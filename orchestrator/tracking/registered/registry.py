@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.core.secrets import redact
-from orchestrator.tracking.alias_history import (
+from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.location import Location, connect, exclusive
+from orchestrator.tracking.logged_models.models import download_model, incompleteness, mark_registered
+from orchestrator.tracking.refusals import reason
+from orchestrator.tracking.registered.alias_history import (
     PROMOTE,
     ROLLBACK,
     AliasMove,
@@ -20,11 +24,7 @@ from orchestrator.tracking.alias_history import (
     move_tag,
     stored_moves,
 )
-from orchestrator.tracking.environment import load_mlflow
-from orchestrator.tracking.location import Location, connect, exclusive
-from orchestrator.tracking.models import download_model, incompleteness, mark_registered
-from orchestrator.tracking.provenance import user
-from orchestrator.tracking.refusals import reason
+from orchestrator.tracking.runs.provenance import user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,13 +11,12 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
-from orchestrator.tracking import provenance
-from orchestrator.tracking.description import DataInput, SweepDescription, sweep_key
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.refusals import is_refusal
-from orchestrator.tracking.summary import Point, milliseconds
-from orchestrator.tracking.ui_view import KIND, view_tags
-from orchestrator.tracking.wording import (
+from orchestrator.tracking.runs import provenance
+from orchestrator.tracking.runs.description import DataInput, SweepDescription, sweep_key
+from orchestrator.tracking.runs.summary import Point, milliseconds
+from orchestrator.tracking.runs.wording import (
     FRESH_TAG,
     SWEEP_TAG,
     TRIAL_TAG,
@@ -26,6 +25,7 @@ from orchestrator.tracking.wording import (
     run_name,
     texts,
 )
+from orchestrator.tracking.ui.ui_view import KIND, view_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,14 +18,14 @@ from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.trial_cache import TrialCache
-from orchestrator.tracking import wording
-from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
-from orchestrator.tracking.description import SweepDescription
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.models import log_adapter
+from orchestrator.tracking.logged_models.adapters import AdapterCard, SweepAdapters
+from orchestrator.tracking.logged_models.models import log_adapter
 from orchestrator.tracking.refusals import is_refusal, reason
-from orchestrator.tracking.summary import ended, fact_points, sweep_points, trial_points
-from orchestrator.tracking.writer import RunWriter, table_tag
+from orchestrator.tracking.runs import wording
+from orchestrator.tracking.runs.description import SweepDescription
+from orchestrator.tracking.runs.summary import ended, fact_points, sweep_points, trial_points
+from orchestrator.tracking.runs.writer import RunWriter, table_tag
 
 logger = logging.getLogger(__name__)
 

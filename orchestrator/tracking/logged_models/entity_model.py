@@ -10,14 +10,14 @@ import mlflow
 
 if TYPE_CHECKING or __name__.startswith("orchestrator."):
     from orchestrator.objective.entities import entity_words
-    from orchestrator.tracking import adapter_model
+    from orchestrator.tracking.logged_models import adapter_model
 else:
     try:  # beside a stored model
         import adapter_model
         import entity_words
     except ModuleNotFoundError:  # MLflow runs the file once when it stores the model
         from orchestrator.objective.entities import entity_words
-        from orchestrator.tracking import adapter_model
+        from orchestrator.tracking.logged_models import adapter_model
 
 
 class Entity(TypedDict):

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from orchestrator.tracking.model_card import measured, task
+from orchestrator.tracking.cards.model_card import measured, task
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.adapters import AdapterCard
+    from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 
 def function_card(card: "AdapterCard") -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import change_of
-from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard, read_card
-from orchestrator.tracking.function_card import function_card
-from orchestrator.tracking.model_card import model_card
-from orchestrator.tracking.tokenizer_files import TOKENIZER_CONFIG, stage_tokenizer
+from orchestrator.tracking.cards.function_card import function_card
+from orchestrator.tracking.cards.model_card import model_card
+from orchestrator.tracking.logged_models.adapters import CARD, CONFIG, AdapterCard, read_card
+from orchestrator.tracking.logged_models.tokenizer_files import TOKENIZER_CONFIG, stage_tokenizer
 
 TEMPLATE = "chat_template.jinja"
 """The file of a chat template beside a tokenizer, as transformers names it."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.stored_secrets import vacuum
-from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.location import SQLITE, Location, connect
-from orchestrator.tracking.wording import SWEEP_TAG
+from orchestrator.tracking.runs.description import sweep_key
+from orchestrator.tracking.runs.wording import SWEEP_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

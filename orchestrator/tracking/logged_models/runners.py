@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from orchestrator.tracking.adapter_model import AdapterRunner
-    from orchestrator.tracking.adapters import AdapterCard
+    from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
+    from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 
 def runner_class(head: str) -> "type[AdapterRunner]":
     """Return the runner for a head; it imports mlflow."""
     load_mlflow()
-    from orchestrator.tracking.adapter_model import AdapterRunner
-    from orchestrator.tracking.answer_model import AnswerRunner
-    from orchestrator.tracking.entity_model import EntityRunner
+    from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
+    from orchestrator.tracking.logged_models.answer_model import AnswerRunner
+    from orchestrator.tracking.logged_models.entity_model import EntityRunner
 
     kinds = {Head.QUESTION_ANSWERING: AnswerRunner, Head.TOKEN_CLASSIFICATION: EntityRunner}
     return kinds.get(Head(head), AdapterRunner)
@@ -67,7 +67,7 @@ def load_base_in(
         OSError: the base model cannot be loaded.
     """
     load_mlflow()
-    from orchestrator.tracking.adapter_model import load_base
+    from orchestrator.tracking.logged_models.adapter_model import load_base
 
     model = load_base(card.to_json(), base, device, precision.value)
     if precision is Precision.BFLOAT16 and Head(card.head).classifies:

@@ -10,7 +10,7 @@ from orchestrator.core.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus, state_word
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.tracking.description import SweepDescription, sweep_key
+from orchestrator.tracking.runs.description import SweepDescription, sweep_key
 
 SWEEP_TAG = "loratory.sweep"
 TRIAL_TAG = "loratory.trial"

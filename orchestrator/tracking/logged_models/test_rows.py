@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.tracking.environment import load_mlflow
-from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG
+from orchestrator.tracking.runs.wording import SWEEP_TAG, TRIAL_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

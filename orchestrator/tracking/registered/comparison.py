@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.space import ParamValue
 from orchestrator.evaluation.score_intervals import MetricInterval
-from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

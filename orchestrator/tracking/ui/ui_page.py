@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from orchestrator.tracking.ui_view import ALL_VIEW
+from orchestrator.tracking.ui.ui_view import ALL_VIEW
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -93,6 +93,6 @@ def plugin() -> Iterator[dict[str, str]]:
         entry.mkdir()
         (entry / "METADATA").write_text("Metadata-Version: 2.1\nName: loratory-ui\nVersion: 0\n", encoding="utf-8")
         (entry / "entry_points.txt").write_text(f"[mlflow.app]\n{APP} = {__name__}:create\n", encoding="utf-8")
-        package = Path(__file__).parents[2]
+        package = Path(__file__).parents[3]
         path = os.pathsep.join((folder, str(package), *filter(None, [os.environ.get("PYTHONPATH")])))
         yield {"PYTHONPATH": path}

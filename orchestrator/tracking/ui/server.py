@@ -16,7 +16,7 @@ from urllib.error import URLError
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.tracking.environment import DEFAULTS, load_mlflow
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.ui_page import APP, plugin
+from orchestrator.tracking.ui.ui_page import APP, plugin
 
 STOP_S = 4.0
 """Seconds for the server to stop after SIGTERM."""

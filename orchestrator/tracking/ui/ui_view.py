@@ -11,8 +11,8 @@ from typing import Any
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.names import mlflow_key
 from orchestrator.core.sweep import SweepRecord
-from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, best_name
+from orchestrator.tracking.runs.description import sweep_key
+from orchestrator.tracking.runs.wording import SWEEP_TAG, TRIAL_TAG, best_name
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tag of an experiment: its page opens with runs, not with traces of language models."""

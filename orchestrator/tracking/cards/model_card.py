@@ -10,12 +10,12 @@ from orchestrator.core.data import Origin
 from orchestrator.core.methods import FULL
 from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import Quantisation, format_of
-from orchestrator.tracking.answer_card import CODE, answer_limits, answer_task
-from orchestrator.tracking.entity_card import ENTITIES, entity_limits, entity_task, types_of
-from orchestrator.tracking.writer_card import input_limit, writer_code, writer_task
+from orchestrator.tracking.cards.answer_card import CODE, answer_limits, answer_task
+from orchestrator.tracking.cards.entity_card import ENTITIES, entity_limits, entity_task, types_of
+from orchestrator.tracking.cards.writer_card import input_limit, writer_code, writer_task
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.adapters import AdapterCard
+    from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 FEW = 20
 """A class with fewer training rows is named in the limits."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.adapters import AdapterCard
+    from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 _LOAD = """\
 from peft import PeftModel

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
 from orchestrator.core.problem import Problem
-from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard
-from orchestrator.tracking.entity_card import ENTITIES
+from orchestrator.tracking.cards.entity_card import ENTITIES
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import exclusive
+from orchestrator.tracking.logged_models.adapters import CARD, CONFIG, AdapterCard
+from orchestrator.tracking.logged_models.staging import FUNCTION_FILE, stage_adapter
 from orchestrator.tracking.refusals import is_refusal
-from orchestrator.tracking.staging import FUNCTION_FILE, stage_adapter
-from orchestrator.tracking.summary import milliseconds
-from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
+from orchestrator.tracking.runs.summary import milliseconds
+from orchestrator.tracking.runs.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -148,7 +148,7 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    from orchestrator.tracking.adapter_model import MAX_NEW_TOKENS
+    from orchestrator.tracking.logged_models.adapter_model import MAX_NEW_TOKENS
 
     # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
     columns = (card.text_column, *([card.pair_column] if card.pair_column else []))

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING or __name__.startswith("orchestrator."):
     from orchestrator.objective.extractive_qa import answer_spans
-    from orchestrator.tracking import adapter_model
+    from orchestrator.tracking.logged_models import adapter_model
 else:
     try:  # beside a stored model
         import adapter_model
         import answer_spans
     except ModuleNotFoundError:  # MLflow reads this file when it logs a model
         from orchestrator.objective.extractive_qa import answer_spans
-        from orchestrator.tracking import adapter_model
+        from orchestrator.tracking.logged_models import adapter_model
 
 SHOWN = 5
 """Number of answers per row, if the caller sets no other number."""

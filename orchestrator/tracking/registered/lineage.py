@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator.tracking.adapters import CARD, AdapterCard
+from orchestrator.tracking.cards.model_card import GateLine
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.model_card import GateLine
-from orchestrator.tracking.registry import Version
-from orchestrator.tracking.wording import PARENT_TAG
+from orchestrator.tracking.logged_models.adapters import CARD, AdapterCard
+from orchestrator.tracking.registered.registry import Version
+from orchestrator.tracking.runs.wording import PARENT_TAG
 
 GATES_TAG = "loratory.gates"
 """Tag of a version with all gates as JSON."""

@@ -25,8 +25,8 @@ from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
 from orchestrator.objective.protocol import Head
-from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.summary import summary
+from orchestrator.tracking.runs.description import sweep_key
+from orchestrator.tracking.runs.summary import summary
 
 CARD = "loratory.json"
 CONFIG = "adapter_config.json"

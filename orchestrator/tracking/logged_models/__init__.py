@@ -1,0 +1,1 @@
+"""Trained adapters as folders, and as MLflow models that load without this project."""

@@ -1,0 +1,1 @@
+"""The model registry: versions, aliases with their history, lineage, and comparisons."""
