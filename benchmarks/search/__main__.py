@@ -49,7 +49,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
         list[str] | None, typer.Option("--set", help="overrides for the policy now, as for a sweep")
     ] = None,
     start: Annotated[bool | None, typer.Option(help="one variant: with or without start points")] = None,
-    out: Annotated[Path, typer.Option(help="folder for results.json and the pictures")] = Path("search-results"),
+    out: Annotated[Path, typer.Option(help="folder for results.json and the pictures")] = Path("build/search"),
 ) -> None:
     """Run the policies, print their figures, write results and pictures."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
