@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
 from orchestrator.core.problem import Problem
+from orchestrator.objective.entities import entity_words
+from orchestrator.objective.extractive_qa import answer_spans
 from orchestrator.tracking.cards.entity_card import ENTITIES
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import exclusive
@@ -187,12 +189,10 @@ def _files(card: AdapterCard) -> list[Path]:
     here = Path(__file__)
     adapter = here.with_name("adapter_model.py")
     if card.head == ENTITIES:
-        words = here.parent.with_name("objective") / "entities" / "entity_words.py"
-        return [here.with_name("entity_model.py"), adapter, words]
+        return [here.with_name("entity_model.py"), adapter, Path(entity_words.__file__)]
     if card.head != ANSWERS:
         return [adapter]
-    spans = here.parent.with_name("objective") / "extractive_qa" / "answer_spans.py"
-    return [here.with_name("answer_model.py"), adapter, spans]
+    return [here.with_name("answer_model.py"), adapter, Path(answer_spans.__file__)]
 
 
 def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:
