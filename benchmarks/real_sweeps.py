@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.real_sweeps [--sweeps 5] [--fresh 4]`` runs the search of the table ``few-shot`` (200 training
 and 200 validation rows) with other splits and other seeds. The winner of each is trained again with fresh seeds. Their
-mean on 4,000 test rows is nearly the truth: its own standard error is about 0.01. It is compared with two intervals of
+mean on 2,000 test rows is nearly the truth: its own standard error is about 0.013. It is compared with two intervals of
 the winner's validation accuracy: corrected for the choice, and the usual one of the rows alone.
 
 A few sweeps are a check of the whole path. The coverage is measured by ``python -m benchmarks.intervals``.
@@ -21,7 +21,7 @@ from orchestrator.core.environment import set_environment_defaults
 SWEEP = Path(__file__).parent / "tables" / "few-shot.yaml"
 SEARCH = (
     "name=few-shot-again",
-    "data.test=4000",
+    "data.test=2000",
     "early_stopping={rule: asha, metric: val/loss, reports: 12}",
     "search.sampler=surrogate",
     "budget.trials=12",
