@@ -142,7 +142,7 @@ def _deepspeed(
     """Return DeepSpeed's configuration; check that it and the workers fit the trials."""
     config = read_deepspeed(file.training.deepspeed, sources, problems)
     check_workers(file, config, fixed, space, problems)
-    check_kernels(file, problems)
+    check_kernels(file, fixed, space, problems)
     return config
 
 
