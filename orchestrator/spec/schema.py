@@ -1,7 +1,9 @@
 """JSON Schema of the sweep file, for completion, help and checks in editors."""
 
+import re
 from typing import Any, cast
 
+from orchestrator.core.methods import OPTIONS
 from orchestrator.spec.sections import REQUIRED, SweepFile
 
 
@@ -11,9 +13,10 @@ def json_schema() -> dict[str, Any]:
     for *above, key in REQUIRED:
         section = schema["$defs"]["Search"] if above else schema
         section.setdefault("required", []).append(key)
-    # The parameters of a function have any names, those of an objective are the settings.
+    # The parameters of a function have any names, those of an objective are the settings and the method's options.
     settings = [*schema["$defs"]["SpaceSection"]["properties"]]
-    only_settings = {"properties": {"search": {"properties": {"space": {"propertyNames": {"enum": settings}}}}}}
+    names = {"anyOf": [{"enum": settings}, {"pattern": f"^{re.escape(OPTIONS)}"}]}
+    only_settings = {"properties": {"search": {"properties": {"space": {"propertyNames": names}}}}}
     schema["if"] = {"properties": {"objective": {"pattern": r"\.py:[^:/\\]*$"}}, "required": ["objective"]}
     schema["else"] = only_settings
     return {

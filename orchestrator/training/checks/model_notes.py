@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.core.methods import FULL
+from orchestrator.core.methods import FULL, METHODS
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -33,7 +33,10 @@ def model_notes(
     quantisation: Quantisation | None,
     float_bytes: int = 4,
 ) -> tuple[str, ...]:
-    """Return sentences about experts without adapters, quantised weights, full fine-tuning, and ranks without effect.
+    """Return sentences for the user about the model and its adapters.
+
+    They are about quantised weights, full fine-tuning, methods whose adapters cannot be merged, experts without
+    adapters, and ranks without effect.
 
     Args:
         base: on torch's ``meta`` device; see ``load_structure``.
@@ -44,6 +47,7 @@ def model_notes(
     """
     notes = [] if quantisation is None else _quantised_notes(base.model, quantisation, float_bytes)
     notes += [_full_note(base.model)] if any(trial["method"] == FULL for trial in trials) else []
+    notes += _unmerged_notes(trials)
     experts = _experts(base.model)
     lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
     if not experts and not lokr:
@@ -57,6 +61,14 @@ def model_notes(
         if method == "lokr":
             notes += _ranks_without_effect(list(adapted.values()), lokr, targets)
     return tuple(notes)
+
+
+def _unmerged_notes(trials: Sequence[Mapping[str, ParamValue]]) -> list[str]:
+    """Return a sentence naming the methods whose adapters cannot be merged; none if all can."""
+    named = [*dict.fromkeys(str(trial["method"]) for trial in trials if not METHODS[str(trial["method"])].merges)]
+    if not named:
+        return []
+    return [f"peft cannot merge {', '.join(named)} into the base model: registry export works only without --merge"]
 
 
 def _experts(model: "PreTrainedModel") -> list[str]:

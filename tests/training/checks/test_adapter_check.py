@@ -191,6 +191,16 @@ def test_note_has_the_fraction_in_4_bits(tmp_path: Path) -> None:
     assert note(tiny_llama) == "quantisation nf4: 99 % of the weights in the layers are held in 4 bits"
 
 
+def test_note_names_methods_that_cannot_be_merged(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path)
+    searched: dict[str, list[ParamValue]] = {"method": ["lora", "lily", "ln_tuning"]}
+    message = "peft cannot merge {} into the base model: registry export works only without --merge"
+    given = check_adapters(plan_of(folder, searched), TinyClassification())
+    assert given == (message.format("lily, ln_tuning"),)
+    given = check_adapters(plan_of(folder, {}, method="ln_tuning"), TinyClassification())
+    assert given == (message.format("ln_tuning"),)
+
+
 def test_note_names_lokr_ranks_without_effect() -> None:
     """MiniLM's layers are 384 wide: 16 × 24, and 1,536 is 32 × 48."""
     model = Source(origin=Origin.PACKAGED, name="minilm")
