@@ -15,15 +15,13 @@ from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.loading import objective_facts
 from orchestrator.spec.load import load_spec
-from tests.spec.facts import pretend_installed
+from tests.spec.facts import OPTIONAL, pretend_installed
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
 WHOLE = ("entities", "extractive-answers", "own-objective", "preference-tuning")
 """The pages with a whole sweep file."""
 DOCUMENTED = sorted((ROOT / "docs").rglob("*.yaml"))
-OPTIONAL = {"qlora": "bitsandbytes", "deepspeed": "deepspeed"}
-"""Sweep files that need an optional package."""
 HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklearn", "optuna", "numpy", "plotly")
 
 
