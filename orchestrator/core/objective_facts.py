@@ -19,6 +19,7 @@ class ObjectiveFacts:
         labels: class names in the order of their ids; empty if the task has no classes, None if they are unknown.
         generated: names of the metrics of generated answers, on validation and test rows alone; a part of ``metrics``.
         loss_settings: names of the settings that its loss depends on, such as ``beta``.
+        one_class: whether each row has one class, needed by class weights; True if unknown.
         complete: whether ``metrics`` is complete; False if the file was read without execution and computes them.
     """
 
@@ -28,5 +29,6 @@ class ObjectiveFacts:
     default_source: Source
     labels: tuple[str, ...] | None = None
     loss_settings: tuple[str, ...] = ()
+    one_class: bool = True
     complete: bool = True
     generated: frozenset[str] = frozenset()

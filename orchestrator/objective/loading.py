@@ -19,7 +19,14 @@ from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.problem import Problem
 from orchestrator.objective.guard import guard, line_in
-from orchestrator.objective.protocol import Head, LossOfSettings, Objective, WritesAnswers, generation_metrics
+from orchestrator.objective.protocol import (
+    Head,
+    LossOfSettings,
+    Objective,
+    WritesAnswers,
+    generation_metrics,
+    problem_of,
+)
 
 
 def objective_names() -> tuple[str, ...]:
@@ -146,6 +153,7 @@ def objective_facts(ref: str) -> ObjectiveFacts:
         default_source=objective.default_source,
         labels=None if finds_classes(objective) else tuple(objective.labels),
         loss_settings=objective.loss_settings if isinstance(objective, LossOfSettings) else (),
+        one_class=problem_of(objective) is Problem.SINGLE_LABEL,
     )
 
 

@@ -68,6 +68,7 @@ def static_facts(ref: str) -> ObjectiveFacts:
         default_source=source if isinstance(source, Source) else _OTHER,
         labels=_labels(members, tuple(labels) if isinstance(labels, list | tuple) else None),
         loss_settings=_loss_settings(members.get("loss_settings", ())),
+        one_class=_one_class(members),
         complete=complete,
         generated=frozenset(answers),
     )
@@ -81,6 +82,13 @@ def _labels(members: Mapping[str, object], labels: tuple[str, ...] | None) -> tu
 def _classifies(members: Mapping[str, object]) -> bool:
     head = members.get("head")
     return isinstance(head, Head) and head.classifies
+
+
+def _one_class(members: Mapping[str, object]) -> bool:
+    """Return whether each row has one class; True if head or problem are unknown."""
+    head, problem = members.get("head"), members.get("problem", Problem.SINGLE_LABEL)
+    classifier = head is Head.SEQUENCE_CLASSIFICATION or not isinstance(head, Head)
+    return classifier and problem in {Problem.SINGLE_LABEL, _UNKNOWN}
 
 
 def _loss_settings(value: object) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
     capacity = Capacity(slots=prepared.resources.parallel_trials, why="", packs=False)
     if engine_plan.engine is EngineName.PACKED:
         capacity = _capacity(prepared)
-    points = engine_plan.report_points
+    engine, points = _engine_name(engine_plan, capacity), engine_plan.report_points
     base, quantisation, configuration = engine_plan.model, engine_plan.quantisation, engine_plan.deepspeed
     return SweepPlan(
         name=prepared.name,
@@ -143,13 +143,13 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         rows={} if splits is None else row_counts(splits),
         data_summary=DataSummary() if splits is None else splits.summary,
         parallel_trials=capacity.slots,
-        engine=_engine_name(engine_plan, capacity).value,
+        engine=engine.value,
         start_points=len(search_plan.start_points),
         prior=prepared.prior,
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
         workers=engine_plan.workers,
-        computing=None if prepared.objective is None else computing(engine_plan),
+        computing=None if prepared.objective is None else _computing(engine_plan, engine, capacity),
         answers=None if prepared.objective is None else _answers(prepared),
         early=None
         if splits is None
@@ -175,6 +175,11 @@ def _engine_name(plan: EnginePlan, capacity: Capacity) -> EngineName:
     if plan.engine is EngineName.FUNCTION:
         return EngineName.FUNCTION
     return EngineName.PACKED if capacity.packs else EngineName.SOLO
+
+
+def _computing(plan: EnginePlan, engine: EngineName, capacity: Capacity) -> Computing:
+    """Return the choices of the engine that trains; of both engines if the solo engine trains some kinds of trials."""
+    return computing(replace(plan, engine=engine), mixed=bool(capacity.alone))
 
 
 def _capacity(prepared: PreparedSweep) -> Capacity:

@@ -24,6 +24,21 @@ KEPT_SHARE = 1 / 3
 trained on 200 rows, 20 have memorised them; they keep 38 to 55 % and have the best test accuracies."""
 
 
+_BOUNDS = {
+    "champion": "champion_gain",
+    "slices": "slice_drop",
+    "baseline": "baseline_gain",
+    "overfitting": "gap",
+    "memoriser": "memoriser_gap",
+    "shift": "shift_drop",
+    "forgetting": "forgetting",
+    "leak": "leaked_rows",
+    "size": "size_bytes",
+    "latency": "latency_ms",
+}
+"""The bound of each gate in the section ``gates``."""
+
+
 class Verdict(enum.StrEnum):
     """The verdict of a gate, or of all gates together."""
 
@@ -74,6 +89,21 @@ def overall(results: tuple[GateResult, ...]) -> Verdict:
     if Verdict.REFUSE in stopping:
         return Verdict.REFUSE
     return Verdict.ABSTAIN if Verdict.ABSTAIN in stopping else Verdict.PROMOTE
+
+
+def stop_if_unmeasured(results: Iterable[GateResult], gates: Gates) -> tuple[GateResult, ...]:
+    """Return the results; a gate that cannot measure its value stops the promotion if a user wrote its bound.
+
+    The user asked for this check. Without a value it did not take place, so the candidate may break the bound.
+    """
+
+    def is_written(gate: str) -> bool:
+        return gate in gates.metrics or gates.binds(_BOUNDS.get(gate, ""))
+
+    return tuple(
+        replace(result, refuses=True) if result.passed is None and is_written(result.gate) else result
+        for result in results
+    )
 
 
 def check(

@@ -17,7 +17,15 @@ from orchestrator.evaluation.seed_noise import seed_sd
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.promotion.gates import GateResult, check, check_constraints, check_metrics, check_size, compare
+from orchestrator.promotion.gates import (
+    GateResult,
+    check,
+    check_constraints,
+    check_metrics,
+    check_size,
+    compare,
+    stop_if_unmeasured,
+)
 from orchestrator.promotion.latency import latency_gate
 from orchestrator.promotion.leak import leak_gate
 from orchestrator.promotion.paired import champion_gate, slice_gate
@@ -108,7 +116,7 @@ def judge(
             holder = Registry(location).holder(request.name, request.alias)
             if holder is not None:
                 results += _against(holder, sweep, location, request, candidate)
-    return tuple(results)
+    return stop_if_unmeasured(results, gates)
 
 
 def admit(

@@ -88,6 +88,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     metric = read_goal(file, checks.read_metric(file.search, facts, problems), facts, problems) if facts else None
     sampler, stopping, generation = _policies(file, metric, facts, space, problems)
     check_preference(facts if function is None else None, fixed, space, (metric, stopping), problems)
+    checks.check_class_weights(file, facts if function is None else None, fixed, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm, deepspeed = checks.read_confirm(file, problems), _deepspeed(file, fixed, space, sources, problems)
     problems.raise_if_any()
@@ -141,7 +142,7 @@ def _deepspeed(
     """Return DeepSpeed's configuration; check that it and the workers fit the trials."""
     config = read_deepspeed(file.training.deepspeed, sources, problems)
     check_workers(file, config, fixed, space, problems)
-    check_kernels(file, problems)
+    check_kernels(file, fixed, space, problems)
     return config
 
 

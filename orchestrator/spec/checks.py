@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from orchestrator.core.class_weights import NONE
 from orchestrator.core.function import split_reference
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
 from orchestrator.core.inits import INITS, WITH_DORA, WITHOUT_WEIGHTS
@@ -225,6 +226,19 @@ def check_settings(file: SweepFile, fixed: Mapping[str, ParamValue], space: Spac
             supported = ", ".join(name for name, method in METHODS.items() if method.with_deepspeed)
             message = f"training.deepspeed supports the methods {supported}, got {untried[0]}"
             problems.add_if_unrelated(_place("method", space), message)
+
+
+def check_class_weights(
+    file: SweepFile, facts: ObjectiveFacts | None, fixed: Mapping[str, ParamValue], space: Space, problems: Problems
+) -> None:
+    """Refuse class weights for an objective with anything but one class per row. ``facts`` is None if unknown."""
+    if facts is None or facts.one_class:
+        return
+    weights = [trial["class_weights"] for trial in possible(space, fixed, ("class_weights",))]
+    named = next((each for each in weights if each != NONE), None)
+    if named is not None:
+        rule = f"objective {yaml_text(file.objective)} does not give each row one class"
+        problems.add(_place("class_weights", space), f"{rule}, got {yaml_text(named)}; remove this key", at_key=True)
 
 
 def _check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:

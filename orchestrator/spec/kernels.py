@@ -1,16 +1,26 @@
 """Checks of how trials compute: number format, attention, recomputed activations, compilation. No torch."""
 
+from collections.abc import Mapping
+
 from orchestrator.core.environment import not_installed
+from orchestrator.core.methods import LORA
 from orchestrator.core.plan import Attention, EngineName, Precision
+from orchestrator.core.space import ParamValue, Space
+from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import Problems
 from orchestrator.spec.sections import SweepFile
 
 _FLASH_PACKAGE = "flash_attn"
 
 
-def check_kernels(file: SweepFile, problems: Problems) -> None:
-    """Check that the engine, the device and the installed packages can compute as the sweep file asks."""
-    training, solo = file.training, file.resources.engine is EngineName.SOLO
+def check_kernels(file: SweepFile, fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+    """Check that the engine, the device and the installed packages can compute as the sweep file asks.
+
+    The solo engine also trains every trial of a packed sweep if none of its methods can be packed.
+    """
+    training = file.training
+    packs = any(trial["method"] == LORA for trial in possible(space, fixed, ("method",)))
+    solo = file.resources.engine is EngineName.SOLO or not packs
     if training.attention is not Attention.AUTO and not solo:
         message = f"the packed engine has its own attention; {training.attention} needs resources: {{engine: solo}}"
         problems.add(("training", "attention"), message)

@@ -7,10 +7,11 @@ import pytest
 from orchestrator.cli.plan_view import plan_text
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget
 from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.preview import SweepPlan
+from orchestrator.training.process.computing import computing
 from tests.report.test_views import shown
 
 PLAN = SweepPlan(
@@ -33,6 +34,17 @@ PLAN = SweepPlan(
     parallel_trials=1,
     engine="solo",
 )
+ROWS = Source(origin=Origin.LOCAL, name="rows.csv")
+EARLY = EnginePlan(
+    objective="sentiment",
+    model=ROWS,
+    data=DataPlan(source=ROWS, train=1000, validation=100, test=100, train_eval=50),
+    report_points=(250, 500, 750, 1000),
+    sweep_dir="",
+    metric="val/loss",
+    early=("shift/tweets/loss", "forgetting/similarity"),
+    early_from=500,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +61,13 @@ def test_plan_names_deepspeed_configuration(why: str, message: str) -> None:
     assert message in shown(plan_text(replace(PLAN, why=why, deepspeed="ZeRO-2")), 160)
 
 
+def test_plan_shows_choices_of_both_engines() -> None:
+    plan = replace(EARLY, engine=EngineName.PACKED, device="cpu")
+    message = " ".join(shown(plan_text(replace(PLAN, computing=computing(plan, mixed=True))), 200).split())
+    assert "else matrix products; in the solo engine eager, if it gives" in message
+    assert "of activations off: the packed engine has none; in the solo engine off: a CPU has memory" in message
+
+
 def test_plan_shows_range_of_trial_lengths() -> None:
     assert "full length 60 to 1,200 samples, by the trial's epochs" in " ".join(
         shown(plan_text(replace(PLAN, ends=(60, 1200))), 160).split()
@@ -57,24 +76,13 @@ def test_plan_shows_range_of_trial_lengths() -> None:
 
 
 def test_plan_states_cost_of_measurements_for_early_stopping() -> None:
-    source = Source(origin=Origin.LOCAL, name="rows.csv")
-    engines = EnginePlan(
-        objective="sentiment",
-        model=source,
-        data=DataPlan(source=source, train=1000, validation=100, test=100, train_eval=50),
-        report_points=(250, 500, 750, 1000),
-        sweep_dir="",
-        metric="val/loss",
-        early=("shift/tweets/loss", "forgetting/similarity"),
-        early_from=500,
-    )
     rows = {"train": 1000, "validation": 100, "test": 100, "shift/tweets": 200, "shift/news": 300}
-    text = early_text(engines, rows, 32.0)
+    text = early_text(EARLY, rows, 32.0)
     # 3 x (200 x 32 + 200 x 64) tokens of 3 x 19,200 + 4 x 150 x 32 + 3 x 1,000 x 32
     expected = "200 rows of shift/tweets and up to 200 general texts at 3 of 4 reports, about 33% of a trial's time"
     assert text == f"{expected} (estimate from tokens)"
     assert expected in " ".join(shown(plan_text(replace(PLAN, early=text)), 200).split())
-    assert early_text(replace(engines, early=()), rows, 32.0) is None
+    assert early_text(replace(EARLY, early=()), rows, 32.0) is None
 
 
 def test_plan_shows_start_points_and_prior() -> None:

@@ -23,6 +23,22 @@ def test_static_facts_equal_executed_facts(tmp_path: Path) -> None:
     assert static.default_source == executed.default_source
 
 
+@pytest.mark.parametrize(
+    ("line", "one_class"),
+    [
+        ("problem = Problem.SINGLE_LABEL", True),
+        ("problem = Problem.REGRESSION", False),
+        ('problem = "multi_label_classification"', False),
+        ("head = Head.TOKEN_CLASSIFICATION", False),
+        ("problem = chosen()", True),
+    ],
+)
+def test_one_class_per_row_is_read(line: str, one_class: bool, tmp_path: Path) -> None:
+    head = "from orchestrator.core.problem import Problem\nfrom orchestrator.objective.protocol import Head\n"
+    assert static_facts(write(tmp_path, head + whole_with(line))).one_class is one_class
+    assert static_facts("regression").one_class is False
+
+
 def test_file_is_not_executed(tmp_path: Path) -> None:
     assert static_facts(write(tmp_path, TRAP + WHOLE + TRAP)).complete
     assert not (tmp_path / "ran").exists()

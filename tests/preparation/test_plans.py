@@ -125,6 +125,10 @@ def test_preview_has_adapter_notes_and_refusals(engine: str, tmp_path: Path) -> 
     overrides = ["search.space.method={choices: [lora, lokr]}", "resources.parallel_trials=1"]
     plan = planned(load(file, *overrides, "search.space.rank={choices: [4, 64]}"))
     assert [note[:35] for note in plan.notes] == ["lokr on all-linear: from rank 12 on"]
+    assert plan.computing is not None
+    both = [plan.computing.attention, plan.computing.checkpointing]
+    assert ["packed engine" in text for text in both] == [engine == "packed"] * 2
+    assert ["in the solo engine" in text for text in both] == [engine == "packed"] * 2
     with pytest.raises(UserError, match=r"^adapter\.target_modules: all-linear or names .*; got qeury$"):
         planned(load(file, *overrides, "adapter.target_modules=qeury"))
 
@@ -135,7 +139,10 @@ def test_schedule_of_adalora_fits_into_the_shortest_trial(tmp_path: Path) -> Non
     file.write_text(SMALL + "data: {train: 100, validation: 20, test: 20}\nresources: {parallel_trials: 1}\n")
     lengths = ["search.space.epochs={low: 2, high: 4}", "search.space.batch_size={choices: [8, 16]}"]
     overrides = ["adapter.method=adalora", *lengths]
-    planned(load(file, *overrides, "adapter.options.tinit=12"))
+    plan = planned(load(file, *overrides, "adapter.options.tinit=12"))
+    assert (plan.engine, plan.why) == ("solo", "packs train only LoRA")
+    assert plan.computing is not None
+    assert "packed" not in plan.computing.attention + plan.computing.checkpointing
     with pytest.raises(UserError, match=r"adapter\.options\.tinit: .* less than the trial's 13 optimizer steps"):
         planned(load(file, *overrides, "adapter.options.tinit=13"))
 

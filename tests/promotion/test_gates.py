@@ -1,6 +1,7 @@
 """Results of the gates."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,16 @@ from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.problem import Problem
 from orchestrator.evaluation.shift import shift_metrics
-from orchestrator.promotion.gates import GateResult, Verdict, check, check_metrics, check_size, compare, overall
+from orchestrator.promotion.gates import (
+    GateResult,
+    Verdict,
+    check,
+    check_metrics,
+    check_size,
+    compare,
+    overall,
+    stop_if_unmeasured,
+)
 from orchestrator.replay.table_file import read_table
 from orchestrator.tracking.runs.summary import summary
 
@@ -148,6 +158,20 @@ def test_forgetting_gate_abstains_without_metric() -> None:
     assert result_of("forgetting", GOOD, gates).verdict is Verdict.ABSTAIN
     assert result_of("forgetting", GOOD | {"forgetting/loss": 0.4}, gates).verdict is Verdict.REFUSE
     assert result_of("forgetting", GOOD | {"forgetting/loss": 0.05}, gates).passed
+
+
+@pytest.mark.parametrize("bound", ["forgetting", "shift_drop", "gap", "baseline_gain", "memoriser_gap"])
+def test_unmeasured_gate_stops_if_its_bound_is_written(bound: str) -> None:
+    for written, verdict in ((frozenset[str](), Verdict.PROMOTE), (frozenset({bound}), Verdict.ABSTAIN)):
+        gates = replace(Gates(forgetting=0.1, shift_drop=0.1), written=written)
+        unmeasured = check({"best_val_accuracy": 0.9}, ACCURACY, None, gates)
+        assert overall(stop_if_unmeasured(unmeasured, gates)) is verdict
+
+
+def test_stored_metric_without_value_stops() -> None:
+    gates = Gates(metrics={"test/ece": MetricBound(max=0.1)})
+    (result,) = stop_if_unmeasured(check_metrics({}, gates.metrics), gates)
+    assert (result.verdict, result.refuses) == (Verdict.ABSTAIN, True)
 
 
 def test_stored_metrics_have_ranges() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.plan import Attention
+from orchestrator.core.plan import Attention, EngineName
 from orchestrator.spec.fingerprint import differences, fingerprint
 from tests.spec.facts import SMALL, load, message, pretend_installed
 
@@ -31,9 +31,21 @@ def test_attention_and_checkpointing_reach_the_sweep(path: Path) -> None:
     ]  # recomputed activations change no result
 
 
+METHODS = "search.space={{method: {{choices: [{}]}}}}"
+
+
+@pytest.mark.parametrize("method", ["adapter.method=full", "adapter.method=oft", METHODS.format("full, ia3")])
+def test_methods_without_packs_need_no_engine(path: Path, method: str) -> None:
+    path.write_text(SMALL.replace("rank: {choices: [4, 8]}", "learning_rate: {choices: [1.0e-4, 2.0e-4]}"))
+    chosen = load(path, method, "training.attention=sdpa", "training.gradient_checkpointing=true")
+    assert (chosen.attention, chosen.checkpointing) == (Attention.SDPA, True)
+    assert chosen.resources.engine is EngineName.PACKED
+
+
 @pytest.mark.parametrize(
     ("overrides", "rule"),
     [
+        ([METHODS.format("full, lora"), "training.attention=sdpa"], "sdpa needs resources: {engine: solo}"),
         (["training.precision=float16"], "gradients underflow in float16, and no engine scales the loss"),
         (["training.compile=true"], "torch.compile compiles again for each shape"),
         (["training.attention=sdpa"], "the packed engine has its own attention; sdpa needs resources: {engine: solo}"),

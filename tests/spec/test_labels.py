@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import SpecError
+from orchestrator.objective.loading import objective_facts as executed_facts
 from orchestrator.spec.fingerprint import differences, fingerprint
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -54,6 +55,22 @@ def test_class_names_wait_for_unknown_classes(tmp_path: Path) -> None:
     path.write_text(f"{SMALL}data:\n  labels: {{neg: Negative, 1: 5, x: null}}\n")
     spec = load_spec(path, (), objective_facts=lambda _: facts, packaged=PACKAGED)
     assert spec.data.labels == {"neg": "Negative", "1": "5", "x": None}
+
+
+@pytest.mark.parametrize("objective", ["multi_label", "regression", "entities", "headline"])
+def test_objectives_without_one_class_per_row_refuse_class_weights(objective: str, tmp_path: Path) -> None:
+    def message(*overrides: str) -> str:
+        with pytest.raises(SpecError) as caught:
+            load_spec(path, overrides, objective_facts=executed_facts, packaged=PACKAGED)
+        return str(caught.value)
+
+    path = tmp_path / "small.yaml"
+    path.write_text(f"{SMALL}training: {{class_weights: balanced}}\n".replace("sentiment", objective))
+    rule = f"class_weights: objective '{objective}' does not give each row one class, got 'balanced'; remove this key"
+    assert f"{path}:7:12 training.{rule}" in message().splitlines()
+    path.write_text(SMALL.replace("sentiment", objective))
+    searched = "search.space.class_weights={choices: [none, balanced]}"
+    assert f"search.space.{rule}" in message(searched)
 
 
 def test_objectives_without_classes_refuse_labels(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ NO_TEXT = "the family writes no text"
 ONE_MODEL = "the task needs a causal model"
 SAME_HEAD = "not run here; the family has the same head as in the first task"
 NO_HEAD = "not run here; docs/families.md has its heads"
-PROMPTS = "peft's virtual tokens fit text classifiers and causal models"
+BY_TOKEN = "not supported here: peft lengthens the outputs per token by the virtual tokens"
+IN_ONE_PART = "not supported here: peft puts virtual tokens in one of the two parts alone"
 TWO_PARTS = "a classifier with encoder and decoder takes no virtual tokens"
 NO_PACK = "the model does not pack with this head; docs/families.md has the reason"
 NOT_LINEAR = "peft's OFT needs linear layers, and GPT-2 has Conv1D"
@@ -122,9 +123,9 @@ def _task(
 
 
 _WRITES = {"bert": NO_TEXT, "roberta": NO_TEXT}
-_NO_PROMPTS = {"prompt_tuning": PROMPTS, "prefix_tuning": PROMPTS, "p_tuning": PROMPTS}
+_NO_PROMPTS = {"prompt_tuning": BY_TOKEN, "prefix_tuning": BY_TOKEN, "p_tuning": BY_TOKEN}
 _NO_HEAD = {"head": NOT_A_HEAD}
-_T5_WRITES = {"t5": {"prompt_tuning": PROMPTS, "prefix_tuning": PROMPTS}}
+_T5_WRITES = {"t5": {"prompt_tuning": IN_ONE_PART, "prefix_tuning": IN_ONE_PART}}
 
 TASKS: Mapping[str, Task] = {
     "sentiment": _task(

@@ -114,10 +114,13 @@ def _prompt(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "Pef
     """Return a configuration of virtual tokens.
 
     Raises:
-        UserError: peft's virtual tokens do not fit the head, or it would not save all modules trained in full.
+        UserError: virtual tokens are not supported for the head, or it would not save all modules trained in full.
     """
     if common["task_type"] not in _PROMPTED:
-        raise UserError("peft's virtual tokens fit text classifiers and causal language models only")
+        raise UserError(
+            "virtual tokens are supported here for text classifiers and causal language models only; peft would put "
+            "them in one part of an encoder-decoder, or lengthen the outputs per token; choose another method"
+        )
     if getattr(base.model.config, "is_encoder_decoder", False):
         raise UserError(
             "peft's virtual tokens are embeddings, which a classifier with encoder and decoder does not take"
@@ -155,7 +158,7 @@ def _without_layers(_: Base, __: TrialSettings, common: dict[str, Any]) -> "Peft
 
 _HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 _PROMPTED = ("SEQ_CLS", "CAUSAL_LM")
-"""peft lengthens the logits of other tasks, or puts virtual tokens in front of an encoder alone."""
+"""peft lengthens the logits of other tasks, or puts virtual tokens in one part of an encoder-decoder alone."""
 
 
 def _ln_tuning(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":

@@ -1,4 +1,4 @@
-"""How the solo engine computes on this hardware: number format, attention and recomputed activations, with reasons."""
+"""How trials compute on this hardware: number format, attention and recomputed activations, with reasons."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,8 @@ _LARGE = 0.4
 """Share of the device's memory from which on weights and training state leave too little for activations."""
 _GRADIENT, _STATES = 4, 8
 """Bytes of the gradient and of AdamW's states of a trained number, in float32."""
+_PACKED_ATTENTION = "the packed engine's own: fused kernels on CUDA without dropout, else matrix products"
+_PACKED_OFF = "off: the packed engine has none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,15 +27,19 @@ class Computing:
     checkpointing: str
 
 
-def computing(plan: EnginePlan) -> Computing:
-    """Return the choices for a plan on this machine."""
+def computing(plan: EnginePlan, *, mixed: bool = False) -> Computing:
+    """Return the choices for a plan on this machine.
+
+    Args:
+        plan: the sweep's plan, with the engine that trains most trials.
+        mixed: whether the solo engine trains some trials of a packed sweep; the choices of both are stated then.
+    """
     device = choose_device(plan.device)
-    packed = plan.engine is EngineName.PACKED
-    return Computing(
-        precision=_precision(plan, device),
-        attention=_attention(plan, device, packed=packed),
-        checkpointing="off: the packed engine has none" if packed else _checkpointing(plan, device),
-    )
+    attention, checkpointing = _attention(plan, device), _checkpointing(plan, device)
+    if plan.engine is EngineName.PACKED:
+        solo = "; in the solo engine {}" if mixed else ""
+        attention, checkpointing = _PACKED_ATTENTION + solo.format(attention), _PACKED_OFF + solo.format(checkpointing)
+    return Computing(precision=_precision(plan, device), attention=attention, checkpointing=checkpointing)
 
 
 def recomputes(
@@ -90,11 +96,9 @@ def _precision(plan: EnginePlan, device: str) -> str:
     return f"{name}: {what} {'has' if bfloat16 else 'has no'} instructions for bfloat16 products"
 
 
-def _attention(plan: EnginePlan, device: str, *, packed: bool) -> str:
+def _attention(plan: EnginePlan, device: str) -> str:
     if plan.attention is not Attention.AUTO:
         return f"{plan.attention}: set by training.attention"
-    if packed:
-        return "the packed engine's own: fused kernels on CUDA without dropout, else matrix products"
     if device == "cpu":
         return "eager, if it gives the results of the model's default: the backward of fused kernels is slow on a CPU"
     return "the model's default, mostly sdpa: torch chooses the fastest fused kernel"

@@ -28,7 +28,11 @@ def test_choices_follow_the_hardware_and_the_engine() -> None:
     assert solo.checkpointing.startswith("off: a CPU has memory")
     assert not recomputes(PLAN, "cpu", 2**40, 0)
     assert packed.attention.startswith("the packed engine's own")
-    assert packed.checkpointing.startswith("off: the packed engine")
+    assert packed.checkpointing == "off: the packed engine has none"
+    mixed = computing(replace(PLAN, engine=EngineName.PACKED), mixed=True)
+    assert mixed.attention == f"{packed.attention}; in the solo engine {solo.attention}"
+    assert mixed.checkpointing == f"{packed.checkpointing}; in the solo engine {solo.checkpointing}"
+    assert mixed.precision == packed.precision == solo.precision
 
 
 @pytest.mark.parametrize("chosen", [True, False])

@@ -137,7 +137,7 @@ def test_adalora_resumes_exactly_in_each_phase(models: dict[str, Path], tmp_path
         (tiny_llama, TinyCausal(), {"method": "head"}, "this task has no head of its own"),
         (tiny_bert, TinyClassification(), task_of("trainable_tokens").settings.to_json(), "it trains no head"),
         (bert_without_pooler, TinyClassification(), {"method": "p_tuning"}, r"bert\.pooler\.dense has no weights"),
-        (tiny_t5, TinySeq2Seq(), {"method": "prefix_tuning"}, "virtual tokens fit text classifiers and causal"),
+        (tiny_t5, TinySeq2Seq(), {"method": "prefix_tuning"}, "supported here for text classifiers and causal"),
         (
             tiny_t5_classifier,
             TinyClassification(),
