@@ -6,13 +6,16 @@ import pytest
 
 from orchestrator.cli.smoke import smoke_overrides
 from orchestrator.stores import read_spec
+from tests.spec.facts import OPTIONAL, pretend_installed
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((*(ROOT / "sweeps").glob("*.yaml"), *(ROOT / "docs/examples").glob("*.yaml")))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_shipped_sweep_becomes_small(file: Path) -> None:
+def test_shipped_sweep_becomes_small(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if file.stem in OPTIONAL:
+        pretend_installed(OPTIONAL[file.stem], monkeypatch)
     whole = read_spec(file)
     small = read_spec(file, smoke_overrides(whole))
     assert small.name == f"{whole.name}-smoke"

@@ -15,6 +15,8 @@ from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
 
 PACKAGED = ("minilm", "smollm2", "vader-movie", "vader-product", "vader-nyt", "vader-tweets", "bbc-news")
+OPTIONAL = {"qlora": "bitsandbytes", "deepspeed": "deepspeed"}
+"""The optional package of shipped sweep files, by their names."""
 CLASSIFICATION = ObjectiveFacts(
     metrics={"loss": Direction.MINIMIZE, "accuracy": Direction.MAXIMIZE, "macro_f1": Direction.MAXIMIZE},
     default_metric="val/accuracy",

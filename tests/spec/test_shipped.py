@@ -15,6 +15,7 @@ from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.loading import objective_facts
 from orchestrator.spec.load import load_spec
+from tests.spec.facts import OPTIONAL, pretend_installed
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
@@ -25,7 +26,7 @@ HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklear
 
 
 def test_number_of_shipped_sweeps() -> None:
-    assert len(SWEEPS) == 8
+    assert len(SWEEPS) == 10
     assert len(DOCUMENTED) == 4
 
 
@@ -39,7 +40,9 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)
-def test_shipped_sweep_loads(path: Path, examples: Path) -> None:
+def test_shipped_sweep_loads(path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path.stem in OPTIONAL:
+        pretend_installed(OPTIONAL[path.stem], monkeypatch)
     file = examples / path.name if path in DOCUMENTED else path
     spec = load_spec(file, objective_facts=objective_facts, packaged=CATALOGUE)
     assert spec.name == path.stem
