@@ -125,8 +125,8 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     import numpy as np
 
     from orchestrator.statistics.intervals import mean_interval
-    from orchestrator.statistics.noise import accuracy_score, class_score
-    from orchestrator.statistics.row_metrics import macro_f1
+    from orchestrator.statistics.noise import accuracy_score, with_seed_noise
+    from orchestrator.statistics.row_metrics import macro_f1_interval
 
     if len(rows.losses) < 2 or not math.isfinite(value):
         return None
@@ -136,8 +136,9 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
         if name == "accuracy":
             interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
         else:
-            score = class_score(predictions_n[None, :], references_n, macro_f1, np.random.default_rng(0), noise)
-            interval = score.total if score.rows.low < score.rows.high else score.rows
+            interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
+            if interval.low < interval.high:
+                interval = with_seed_noise(interval, noise, 1).total
         limits = interval.value, *possible(name, interval)
     elif name in {"loss", "perplexity"}:
         interval = mean_interval(np.array(rows.losses), np.array(rows.units))

@@ -184,8 +184,11 @@ def seed_sd(name: str, rows: RowMeasures, training_rows: int | None, fresh: Sequ
         fresh: the test rows of the trainings of one configuration with fresh seeds, the same rows in the same order.
     """
     score = seeds_score("loss" if name == "perplexity" else name, fresh, training_rows)
-    assumed = assumed_sd(name, rows, training_rows)
     if score is None:
+        assumed = assumed_sd(name, rows, training_rows)
         return SeedSd(value=0.0, origin="unknown") if assumed is None else SeedSd(value=assumed, origin="assumed")
+    from orchestrator.statistics.noise import SeedSource
+
     measured = f"measured with {len(fresh)} fresh seeds"
-    return SeedSd(value=score.seed_noise.sd, origin=measured if assumed is None else f"assumed, and {measured}")
+    pooled = score.seed_noise.source is SeedSource.POOLED
+    return SeedSd(value=score.seed_noise.sd, origin=f"assumed, and {measured}" if pooled else measured)

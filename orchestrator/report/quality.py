@@ -100,22 +100,29 @@ def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, lab
             classes[record.number] = scores
         if (calibration := kept_calibration(sweep_dir, record, metric)) is not None:
             calibrations[record.number] = calibration
+    suspected = count_suspected_labels(sweep_dir)
     return Quality(
         slices=slices,
         calibrations=calibrations,
-        suspected=count_suspected_labels(sweep_dir),
-        label_limits=_label_limits(sweep_dir, records, metric, labels),
+        suspected=suspected,
+        label_limits={} if not suspected else _label_limits(sweep_dir, records, metric, labels, suspected),
         classes=classes,
         worst_rows=worst_rows_sentence(sweep_dir),
     )
 
 
 def _label_limits(
-    sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, labels: Sequence[str]
+    sweep_dir: Path,
+    records: Sequence[TrialRecord],
+    metric: Metric,
+    labels: Sequence[str],
+    suspected: Mapping[str, int],
 ) -> dict[str, float]:
     limits: dict[str, float] = {}
     kind = metric.name.rpartition("/")[2]
     for prefix, split, kept in (("val", "validation", kept_validation), ("test", "test", kept_measurement)):
+        if not suspected[split]:  # most sweeps: no measurement is read
+            continue
         stored = (kept(sweep_dir, record, metric) for record in of_the_search(records))
         measured = next((each for each in stored if each is not None and each.rows.references), None)
         if measured is not None:

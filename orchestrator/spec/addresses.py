@@ -20,11 +20,11 @@ def check_addresses(tracking: TrackingSection, text: str, problems: Problems) ->
     """
     addresses = {key: value for key, value in tracking.model_dump().items() if key.endswith("uri") and value}
     secret = [key for key, address in addresses.items() if redact(address) != address]
-    if (secret or redact(text) != text) and _values(redact(text)) != redacted(_values(text)):
+    values = _values(text)
+    if (secret or redact(text) != text) and _values(redact(text)) != redacted(values):
         path = ("tracking", secret[0]) if secret else ()
         problems.add(path, "an address with a password must be quoted, on one line and without escapes")
     masked: set[KeyPath] = {("description",), *(("tracking", key) for key in secret)}
-    values = _values(text)
     for place in _secret_texts(values, ()):
         if place not in masked:
             problems.add(place, "contains a password or a token, and the values of sweep files are stored; remove it")

@@ -9,7 +9,6 @@ common words. Three rivals answer from it, and the one with the highest validati
 - ``nothing``: never an answer, for data with unanswerable rows.
 """
 
-import hashlib
 import math
 import re
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from orchestrator.evaluation.extractive_qa.squad import METRICS, normalise
 from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.splits.draw import keyed_hash
 from orchestrator.objective.text_pairs import PAIR
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def overlap_baseline(splits: Splits) -> dict[str, float]:
 def _rivals(train: "datasets.Dataset") -> dict[str, _Rival]:
     documents, contexts = Counter[str](), set[bytes]()
     for context in values_in_parts(train, PAIR):
-        name = hashlib.blake2b(context.encode(errors="surrogatepass"), digest_size=12).digest()
+        name = keyed_hash(0, context)
         if name not in contexts:  # many questions may have one context
             contexts.add(name)
             documents.update(_words(context))
