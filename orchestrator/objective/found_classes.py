@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Final
 
 from orchestrator.core.errors import DataError
-from orchestrator.core.labels import WHOLE, class_of, folded, mapping_key
+from orchestrator.core.tasks.labels import WHOLE, class_of, folded, mapping_key
 
 MOST_CLASSES: Final = 1000
 """Most classes found in a column. A column with more values holds numbers, texts or ids."""

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from orchestrator.core.labels import class_of, folded
+from orchestrator.core.tasks.labels import class_of, folded
 
 _SHOWN = 6
 """Most values in a message."""

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-from orchestrator.core.labels import class_of, folded, mapping_key
+from orchestrator.core.tasks.labels import class_of, folded, mapping_key
 from orchestrator.objective.label_hints import LONGEST_VALUE, quoted
 
 _SHOWN = 12

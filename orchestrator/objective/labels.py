@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Final
 
 from orchestrator.core.errors import DataError
-from orchestrator.core.labels import WHOLE, class_of, folded, mapping_key
+from orchestrator.core.tasks.labels import WHOLE, class_of, folded, mapping_key
 from orchestrator.objective.found_classes import found_classes
 from orchestrator.objective.label_hints import LONGEST_VALUE, hint, quoted
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.errors import DataError
-from orchestrator.core.labels import class_of, mapping_key
-from orchestrator.core.problem import Problem
+from orchestrator.core.tasks.labels import class_of, mapping_key
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.columns import with_columns
 from orchestrator.objective.found_classes import found_classes

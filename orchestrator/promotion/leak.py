@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import LoratoryError, in_short
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.splits import rule_of

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Source
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import check_members, members_of
 from orchestrator.objective.protocol import Example, Objective, Splits

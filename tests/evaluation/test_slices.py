@@ -6,7 +6,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.slices import (
     FILE,
     measured_slices,

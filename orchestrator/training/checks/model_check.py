@@ -19,7 +19,7 @@ from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.objective.text_pairs import row_texts
-from orchestrator.spec.possible import possible
+from orchestrator.spec.sections.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.positions import require_positions
 from orchestrator.training.model.base_model import Base, with_head

@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.evaluation.generation.answers import AnswerRows
 from orchestrator.objective.digest import digest
