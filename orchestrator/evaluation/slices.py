@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.trials.manifest import write_atomically
 from orchestrator.core.trials.row_measures import RowMeasures
-from orchestrator.objective.slice_columns import thirds
+from orchestrator.objective.rows.slice_columns import thirds
 
 if TYPE_CHECKING:
     from orchestrator.statistics.intervals import Interval

@@ -9,10 +9,10 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
 from orchestrator.core.tasks.generation import GENERATION_METRICS
-from orchestrator.objective.columns import with_columns
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.rows.columns import with_columns
+from orchestrator.objective.rows.slice_columns import kept_columns
 from orchestrator.objective.splits import Splitter, read_splits
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.tasks.function import FunctionPlan
 from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.protocol import Head, Objective, problem_of
-from orchestrator.objective.text_pairs import PAIR
+from orchestrator.objective.rows.text_pairs import PAIR
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.logged_models.adapters import FUNCTION, SweepAdapters
 from orchestrator.tracking.runs.description import DataInput, SweepDescription

@@ -13,8 +13,8 @@ from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.core.tasks.function import file_digest
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Objective, Splits, generation_metrics
+from orchestrator.objective.rows.digest import digest
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
     MODEL_VERSION,

@@ -15,7 +15,7 @@ from orchestrator.evaluation.slices import (
     worst_slice,
     write_slice_columns,
 )
-from orchestrator.objective.slice_columns import slice_names, thirds
+from orchestrator.objective.rows.slice_columns import slice_names, thirds
 from orchestrator.statistics.intervals import wilson_interval
 
 ROWS = 600

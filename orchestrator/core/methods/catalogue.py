@@ -185,7 +185,7 @@ REFUSED: Mapping[str, str] = {
 
 def _table() -> Mapping[str, Any]:
     table: Mapping[str, Any] = json.loads(
-        (files("orchestrator.core.methods.catalogue") / "peft_methods.json").read_text(encoding="utf-8")
+        (files("orchestrator.core.methods") / "peft_methods.json").read_text(encoding="utf-8")
     )
     return table
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from orchestrator.objective.slice_columns import PREFIX
+from orchestrator.objective.rows.slice_columns import PREFIX
 
 if TYPE_CHECKING:
     import datasets

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.objective.text_pairs import PAIR
+from orchestrator.objective.rows.text_pairs import PAIR
 
 if TYPE_CHECKING:
     import datasets

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from orchestrator.core.tasks.labels import class_of, folded, mapping_key
-from orchestrator.objective.label_hints import LONGEST_VALUE, quoted
+from orchestrator.objective.labels.hints import LONGEST_VALUE, quoted
 
 _SHOWN = 12
 """Most values in a warning."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.data import DataSummary
 from orchestrator.core.errors import AssetError, DataError
-from orchestrator.objective.label_keys import absent_keys
-from orchestrator.objective.labels import LabelReader
+from orchestrator.objective.labels.class_ids import LabelReader
+from orchestrator.objective.labels.keys import absent_keys
 from orchestrator.objective.protocol import Splits
 
 if TYPE_CHECKING:

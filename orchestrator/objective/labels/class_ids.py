@@ -20,8 +20,8 @@ from typing import Final
 
 from orchestrator.core.errors import DataError
 from orchestrator.core.tasks.labels import WHOLE, class_of, folded, mapping_key
-from orchestrator.objective.found_classes import found_classes
-from orchestrator.objective.label_hints import LONGEST_VALUE, hint, quoted
+from orchestrator.objective.labels.found_classes import found_classes
+from orchestrator.objective.labels.hints import LONGEST_VALUE, hint, quoted
 
 NO_LABEL: Final = "no label"
 LEFT_OUT: Final = "data.labels leaves its label out"
