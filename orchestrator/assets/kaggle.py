@@ -4,8 +4,8 @@ import logging
 from http import HTTPStatus
 from pathlib import Path
 
-from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError, ModelError, UserError, first_line
+from orchestrator.core.system.disk import disk_fault, unwritable
 
 _NAME = "Check the name OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]"
 
