@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.errors import SpecError
 from tests.cli.conftest import Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 
@@ -67,3 +68,16 @@ def test_password_of_a_database_is_not_shown(command: Run) -> None:
     shown = command("data", "postgresql://ann:s3cret-word@db.example.org/shop?query=SELECT 1", check=2)
     assert "an address without a password is needed" in shown.stderr
     assert "s3cret" not in shown.stdout + shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("missing.csv", "missing.csv: data.source: no such file or folder"),
+        ("sqlite:///none.db?query=SELECT 1", "sqlite:///none.db?query=SELECT 1: data.source: no such file or folder"),
+    ],
+)
+def test_problems_of_a_data_file_name_it(invoke: Invoke, file: str, message: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        invoke("data", file)
+    assert message in str(refused.value)

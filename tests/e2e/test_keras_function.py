@@ -9,7 +9,15 @@ from tests.e2e.conftest import ROOT, Installation
 
 pytestmark = [pytest.mark.e2e, needs.tensorflow]
 SWEEP = str(ROOT / "docs/examples/keras_function.yaml")
-SMALL = ("--inline", "--trials", "2", "--set", "early_stopping.reports=2", "--set", "function.samples=240")
+SMALL = (
+    "--inline",
+    "--trials",
+    "2",
+    "--set",
+    "early_stopping={rule: none, reports: 2}",
+    "--set",
+    "function.samples=240",
+)
 
 
 def test_killed_sweep_is_resumed_and_promoted(tmp_path: Path, empty_store: Path) -> None:
