@@ -51,7 +51,9 @@ def load_text(
     Args:
         text: the content of a sweep file, or made from the options of a command.
         path: its place; relative paths start from its folder.
-        overrides, objective_facts, packaged: as in ``load_spec``.
+        overrides: ``a.b=value`` each.
+        objective_facts: as in ``load_spec``.
+        packaged: as in ``load_spec``.
         name: place in messages, for a text that no user can see; None: ``path`` with line and column.
     """
     problems = Problems(places={})

@@ -312,7 +312,7 @@ TASKS_ELSEWHERE = (
         tests=("tests/objective/chat", "tests/test_chat.py"),
     ),
     Covered(
-        subject="packing of rows (training.packing)",
+        subject="packing of rows (data.packing)",
         what="no attention between rows; the same updates as with padding",
         tests=("tests/training/solo/test_packing.py",),
     ),
