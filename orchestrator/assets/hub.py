@@ -31,12 +31,12 @@ def hub_errors(asset: str) -> Iterator[None]:
     Args:
         asset: the model or data set, for the message.
     """
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError
 
     problem = _go_offline_if_unreachable()
     try:
         yield
-    except (OSError, HfHubHTTPError, EntryNotFoundError) as error:
+    except (OSError, *_http_errors(), EntryNotFoundError) as error:
         if problem is None and (refusal := _refusal(error)) is not None:
             raise AssetError(f"{asset} could not be loaded from the hub: {refusal}") from error
         if (why := disk_fault(error)) is not None:
@@ -47,8 +47,15 @@ def hub_errors(asset: str) -> Iterator[None]:
         raise AssetError(f"{asset} could not be loaded from the hub: {reason}\n{HINT}") from error
 
 
+def _http_errors() -> tuple[type[Exception], ...]:
+    """Return the bases of the errors of huggingface_hub: those of its HTTP client too, such as an answer that ends."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__bases__
+
+
 def _refusal(error: BaseException) -> str | None:
-    """Return the hub's answer and the remedy in one sentence each; None if the hub did not refuse the request.
+    """Return the hub's answer and the remedy in one sentence each; None if the reason is another one.
 
     transformers and datasets raise errors of their own from those of huggingface_hub.
     """
@@ -72,6 +79,9 @@ def _refusal(error: BaseException) -> str | None:
             return sentence
     missing = next((each for each in chain if isinstance(each, errors.RemoteEntryNotFoundError)), None)
     if missing is None:
+        client = _http_errors()[0]
+        if any(isinstance(each, client) and not isinstance(each, errors.HfHubHTTPError) for each in chain):
+            return "the connection ended before its files were complete. Run the command again."
         return None
     file = str(missing.response.url).rpartition("/")[2]
     return f"it has no {file}. Name a repository with files for transformers or datasets."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.errors import SpecError
+from orchestrator.core.errors import DataError, SpecError
 from tests.cli.conftest import Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 
@@ -81,3 +81,10 @@ def test_problems_of_a_data_file_name_it(invoke: Invoke, file: str, message: str
     with pytest.raises(SpecError) as refused:
         invoke("data", file)
     assert message in str(refused.value)
+
+
+def test_option_for_columns_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("body,label\n" + "".join(f"a text {number},{number % 2}\n" for number in range(50)))
+    with pytest.raises(DataError, match=r"column 'text' not found .*add --set 'data\.columns\.NAME=COLUMN'\."):
+        invoke("data", str(path))
