@@ -31,12 +31,10 @@ def hub_errors(asset: str) -> Iterator[None]:
     Args:
         asset: the model or data set, for the message.
     """
-    from huggingface_hub.errors import EntryNotFoundError
-
     problem = _go_offline_if_unreachable()
     try:
         yield
-    except (OSError, *_http_errors(), EntryNotFoundError) as error:
+    except _http_errors() as error:
         if problem is None and (refusal := _refusal(error)) is not None:
             raise AssetError(f"{asset} could not be loaded from the hub: {refusal}") from error
         if (why := disk_fault(error)) is not None:
@@ -48,10 +46,14 @@ def hub_errors(asset: str) -> Iterator[None]:
 
 
 def _http_errors() -> tuple[type[Exception], ...]:
-    """Return the bases of the errors of huggingface_hub: those of its HTTP client too, such as an answer that ends."""
-    from huggingface_hub.errors import HfHubHTTPError
+    """Return the base of the HTTP client's errors, and those of huggingface_hub's own ones.
 
-    return HfHubHTTPError.__bases__
+    The client's errors, such as an answer that ends too early, reach us unchanged.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    client = next(base for base in HfHubHTTPError.__bases__ if base is not OSError)
+    return client, OSError, EntryNotFoundError
 
 
 def _refusal(error: BaseException) -> str | None:

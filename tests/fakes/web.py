@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -68,8 +67,8 @@ def _handler(hosts: dict[str, Host], context: ssl.SSLContext) -> type[BaseHTTPRe
             self.send_response(200)
             self.end_headers()
             self.host = hosts[self.path.partition(":")[0]]
-            self.connection: Any = context.wrap_socket(self.connection, server_side=True)
-            self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
+            self.request = context.wrap_socket(self.request, server_side=True)
+            self.setup()  # reads and writes go through TLS from here
             self.handle_one_request()
             self.connection.close()  # the client sees the end of an answer that is cut
 

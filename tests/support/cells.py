@@ -295,6 +295,15 @@ def _each(test: str, *parameters: str) -> tuple[str, ...]:
     return tuple(f"{test}[{parameter}]" for parameter in parameters)
 
 
+def _trained(name: str) -> tuple[str, ...]:
+    """Return the tests of both engines with a model: resumed exactly, and loaded by plain peft and transformers."""
+    return tuple(
+        f"tests/training/{engine}/test_engine.py::{name}::{test}"
+        for engine in ("solo", "packed")
+        for test in ("test_interrupted_trial_resumes_exactly", "test_plain_peft_and_transformers_measure_the_same")
+    )
+
+
 TASKS_ELSEWHERE = (
     Covered(
         subject="translation",
@@ -339,9 +348,7 @@ METHODS_ELSEWHERE = (
         tests=(
             *_each(_LAYER, "dtype0-nf4", "dtype1-nf4", "dtype0-nf4_single", "dtype1-nf4_single"),
             *_each(_MEMORY, "nf4", "nf4_single"),
-            "tests/training/solo/test_engine.py::TestBertIn4Bits",
-            "tests/training/packed/test_engine.py::TestBertIn4Bits",
-            "tests/training/packed/test_engine.py::TestGpt2In4Bits",
+            *_trained("TestBertIn4Bits"),
         ),
         extra="qlora",
     ),
@@ -361,8 +368,7 @@ METHODS_ELSEWHERE = (
         tests=(
             *_each(_LAYER, "dtype0-int8", "dtype1-int8"),
             *_each(_MEMORY, "int8"),
-            "tests/training/solo/test_engine.py::TestBertIn8Bits",
-            "tests/training/packed/test_engine.py::TestBertIn8Bits",
+            *_trained("TestBertIn8Bits"),
         ),
         extra="qlora",
     ),
@@ -383,11 +389,10 @@ METHODS_ELSEWHERE = (
     ),
     Covered(
         subject="FSDP2",
-        what="two workers train as one process does, LoRA and other methods; resumed with another number of workers",
+        what="two workers train as one process does; resumed with another number of workers",
         tests=(
             *_each(f"{_WORKERS}::test_two_workers_train_as_one", "FSDP2"),
             f"{_WORKERS}::test_fsdp_resumes_with_another_number_of_workers",
-            f"{_WORKERS}::test_methods_are_divided",
         ),
     ),
     Covered(
@@ -434,8 +439,14 @@ FRAMEWORKS = (
     ),
     Covered(
         subject="TensorFlow (Keras)",
-        what="a function with LoRA layers learns and resumes exactly; in a sweep: killed, resumed, promoted, used",
-        tests=("tests/training/function/test_keras.py", "tests/e2e/test_keras_function.py"),
+        what="a function with LoRA layers learns and resumes exactly",
+        tests=("tests/training/function/test_keras.py",),
+        extra="tensorflow",
+    ),
+    Covered(
+        subject="TensorFlow (Keras) in a sweep",
+        what="killed, resumed, promoted, used",
+        tests=("tests/e2e/test_keras_function.py",),
         extra="tensorflow",
     ),
 )

@@ -77,8 +77,10 @@ def test_named_tests_exist() -> None:
             continue
         body: Sequence[ast.stmt] = ast.parse((ROOT / file).read_text()).body
         for part in path:
-            [found] = [one for one in body if isinstance(one, ast.ClassDef | ast.FunctionDef) and one.name == part]
-            body = found.body
+            found = [one for one in body if isinstance(one, ast.ClassDef | ast.FunctionDef) and one.name == part]
+            if not found and part.startswith("test_") and len(path) > 1:
+                break  # of a contract suite that the class inherits
+            body = found[0].body
 
 
 def test_reports_become_results(tmp_path: Path) -> None:
@@ -88,14 +90,12 @@ def test_reports_become_results(tmp_path: Path) -> None:
         f'name="test_cell[{cell.id}]@group"/>'
         '<testcase classname="tests.training.function.test_keras" '
         'name="test_one"><skipped message="TensorFlow is not installed"/></testcase>'
-        '<testcase classname="tests.e2e.test_keras_function" '
-        'name="test_one"><skipped message="TensorFlow is not installed"/></testcase>'
         '<testcase classname="tests.e2e.test_function" name="test_two"><failure message="no"/></testcase>'
         "</testsuite></testsuites>"
     )
     results = read_reports([tmp_path / "a.xml"])
     assert results[f"tests/support/test_cells.py::test_cell[{cell.id}]"] == Result(state="passed")
-    assert covered_result(FRAMEWORKS[-1], results) == "skipped: TensorFlow is not installed"
+    assert covered_result(FRAMEWORKS[2], results) == "skipped: TensorFlow is not installed"
     assert covered_result(FRAMEWORKS[0], results) == "1 failed"
     page = support_page(results)
     assert f"| `{cell.id}` | folder | {TASKS[cell.task].rows[cell.family]} | passed |" in page
