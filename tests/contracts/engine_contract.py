@@ -74,8 +74,8 @@ def live_models() -> set[int]:
     return {id(thing) for thing in gc.get_objects() if isinstance(thing, PeftModel)}
 
 
-class MethodContract:
-    """The tests that depend on the adapter's method. Set ``objective``, ``targets`` and the attributes below."""
+class Trials:
+    """Engines and trials for tests. Set ``objective``, ``targets`` and the attributes below."""
 
     objective: Objective
     targets: str
@@ -176,6 +176,10 @@ class MethodContract:
     def skip_if_impossible(self, init: ParamValue) -> None:
         if init in {"pissa", "orthogonal"} and self.quantisation is not None:
             pytest.skip("refused in the sweep file: peft needs the base's weights for it")
+
+
+class MethodContract(Trials):
+    """The tests that depend on the adapter's method."""
 
     def test_reports_have_every_metric(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task(number=3))
