@@ -201,22 +201,6 @@ class MethodContract(Trials):
         assert tokens == sorted(set(tokens))
         assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
 
-    def test_trial_of_fewer_epochs_matches_shorter_sweep(
-        self, build: Callable[..., Engine], alike: Callable[..., bool]
-    ) -> None:
-        """The sweep has the report points of its longest trial, of 1.6 epochs."""
-        ends = (12, 24, 40)
-        expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
-        engine = build("mixed", rows_per_epoch=ROWS)
-        found = self.all_reports(engine, self.task(epochs=1.0), ends)
-        assert alike([*map(learned, found)], [*map(learned, expected)])
-        run = engine.start(self.task(epochs=1.0))
-        with pytest.raises(ValueError, match=r"one of the report points \(12, 24, 40\) is needed, got 48"):
-            run.advance(48)
-        run.close()
-        longest = self.all_reports(engine, self.task(number=1, epochs=1.6))
-        assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
-
     @pytest.mark.parametrize("init", ["default", "pissa"])
     def test_interrupted_trial_resumes_exactly(
         self, build: Callable[..., Engine], alike: Callable[..., bool], init: str
@@ -325,6 +309,22 @@ class EngineContract(AdapterContract):
 
     def __init_subclass__(cls) -> None:
         cls.known = {}
+
+    def test_trial_of_fewer_epochs_matches_shorter_sweep(
+        self, build: Callable[..., Engine], alike: Callable[..., bool]
+    ) -> None:
+        """The sweep has the report points of its longest trial, of 1.6 epochs."""
+        ends = (12, 24, 40)
+        expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
+        engine = build("mixed", rows_per_epoch=ROWS)
+        found = self.all_reports(engine, self.task(epochs=1.0), ends)
+        assert alike([*map(learned, found)], [*map(learned, expected)])
+        run = engine.start(self.task(epochs=1.0))
+        with pytest.raises(ValueError, match=r"one of the report points \(12, 24, 40\) is needed, got 48"):
+            run.advance(48)
+        run.close()
+        longest = self.all_reports(engine, self.task(number=1, epochs=1.6))
+        assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
 
     def test_samples_between_reports_are_noted(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         seen: set[int] = set()
