@@ -5,14 +5,21 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.smoke import smoke_overrides
+from orchestrator.core.data import Origin
 from orchestrator.stores import read_spec
+from tests.e2e.smoke import EXTRAS, SHIPPED, overrides
 from tests.spec.facts import OPTIONAL, pretend_installed
 
-ROOT = Path(__file__).parents[2]
-FILES = sorted((*(ROOT / "sweeps").glob("*.yaml"), *(ROOT / "docs/examples").glob("*.yaml")))
+
+def test_hub_models_have_a_tiny_one_in_their_place(tmp_path: Path) -> None:
+    """``make smoke`` runs each file without the hub."""
+    for file in SHIPPED:
+        if file.stem not in EXTRAS:
+            given = [*overrides(file, tmp_path)][1:]
+            assert read_spec(file, given).model.origin is not Origin.HUB
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_shipped_sweep_becomes_small(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if file.stem in OPTIONAL:
         pretend_installed(OPTIONAL[file.stem], monkeypatch)
