@@ -32,7 +32,7 @@ def test_number_of_shipped_sweeps() -> None:
 
 def test_page_lists_each_shipped_sweep() -> None:
     page = (ROOT / "docs/howto/shipped-sweeps.md").read_text()
-    listed = re.findall(r"^\| `([a-z_/-]+\.yaml)`", page, re.MULTILINE)
+    listed = re.findall(r"^\| `([a-z0-9_/-]+\.yaml)`", page, re.MULTILINE)
     assert sorted(listed) == sorted(str(path.relative_to(ROOT)) for path in (*SWEEPS, *DOCUMENTED))
 
 
