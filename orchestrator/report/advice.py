@@ -97,11 +97,14 @@ def _more_rows(summary: Summary, best: Row) -> Finding:
 
 def _longer_training(length: TrainingLength) -> Finding:
     falling, trials, steps = len(length.falling), len(length.trials), length.steps
-    sentence = (
-        f"Longer training may help: {falling} of the best {trials} complete trials still improved at their end, after "
-        f"{steps:,} optimizer steps. Raise training.epochs, or remove it: the epochs then follow from the data."
-    )
-    numbers = {"falling": float(falling), "trials": float(trials), "steps": float(steps)}
+    numbers = {"falling": float(falling), "trials": float(trials)}
+    sentence = f"Longer training may help: {falling} of the best {trials} complete trials still improved at their end"
+    if length.of_function:
+        sentence += ". Raise function.samples."
+    else:
+        sentence += f", after {steps:,} optimizer steps. Raise training.epochs, or remove it: the epochs then follow "
+        sentence += "from the data."
+        numbers["steps"] = float(steps)
     return Finding(rule=Rule.LONGER_TRAINING, sentence=sentence, numbers=numbers)
 
 
