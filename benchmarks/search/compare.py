@@ -58,8 +58,8 @@ class Comparison:
         difference: mean of the reference's regret less the rival's, with the interval of the mean over tables.
         better: number of tables on which the reference has the lower mean regret.
         tables: number of tables.
-        p_worse: Holm-corrected p-value of "the reference is worse by ``MARGIN`` or more"; small: it is not worse. With a
-            single table 1.
+        p_worse: Holm-corrected p-value of "the reference is worse by ``MARGIN`` or more"; small: it is not worse; 1
+            with a single table.
     """
 
     rival: str
