@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 
 Standing: TypeAlias = tuple[float, float]
 """Violation of the constraints, sort key of the searched metric."""
