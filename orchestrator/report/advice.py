@@ -55,7 +55,7 @@ def _more_trials(summary: Summary) -> Finding:
     """Return whether the best trial of the search came late among the trials."""
     board = summary.leaderboard
     rows = sorted(board.rows, key=lambda row: row.number)
-    winner = min(rows, key=lambda row: board.metric.sort_key(row.searched))
+    winner = min(sorted(board.within, key=lambda row: row.number), key=lambda row: board.metric.sort_key(row.searched))
     later, trials = sum(row.number > winner.number for row in rows), len(rows)
     numbers = {"trials": trials, "winner": winner.number, "later": later}
     if trials < FEWEST_TRIALS:
