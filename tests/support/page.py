@@ -1,19 +1,20 @@
 """Write ``docs/support.md`` from the reports of tests: ``python -m tests.support.page [--keep] REPORT.xml …``.
 
-A report is written by ``pytest --junit-xml``. Without a report of its tests, a row is not run; with ``--keep`` it keeps
-its result of the present page.
+A report is written by ``pytest --junit-xml``. Without reports of all its tests, a row is not run; with ``--keep`` it
+keeps its result of the present page.
 """
 
 import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.support.cells import CELLS, FAMILIES, METHODS, NO_PACK, SECTIONS, TASKS, Cell, Covered
+from tests.support.cells import CELLS, FAMILIES, METHODS, NO_PACK, TASKS, Cell
+from tests.support.elsewhere import SECTIONS, Covered
 
 PAGE = Path(__file__).parents[2] / "docs" / "support.md"
 CELL_TEST = "tests/support/test_cells.py::test_cell"
@@ -167,7 +168,7 @@ def _covered_table(rows: Sequence[Covered], results: Mapping[str, Result], kept:
     lines = ["| subject | what the tests show | tests | result |", "|---|---|---|---|"]
     for row in rows:
         names, result = names_of(row), covered_result(row, results)
-        if not any(is_of(node, row) for node in results):
+        if not all(_found(test, results) for test in row.tests):
             result = kept.get(names, result)
         lines.append(f"| {row.subject} | {row.what} | {names} | {result} |")
     return lines
@@ -184,7 +185,15 @@ def names_of(row: Covered) -> str:
 
 def is_of(node: str, row: Covered) -> bool:
     """Return whether a node id is of a row: one of its tests, or in one of its files, folders or classes."""
-    return any(node == test or node.startswith((f"{test}::", f"{test}[", f"{test}/")) for test in row.tests)
+    return any(_is_in(node, test) for test in row.tests)
+
+
+def _is_in(node: str, test: str) -> bool:
+    return node == test or node.startswith((f"{test}::", f"{test}[", f"{test}/"))
+
+
+def _found(test: str, results: Mapping[str, Result]) -> list[Result]:
+    return [result for node, result in results.items() if _is_in(node, test)]
 
 
 def covered_result(row: Covered, results: Mapping[str, Result]) -> str:
@@ -192,8 +201,7 @@ def covered_result(row: Covered, results: Mapping[str, Result]) -> str:
     counts: dict[str, int] = {}
     reasons = []
     for test in row.tests:
-        part = replace(row, tests=(test,))
-        found = [result for node, result in results.items() if is_of(node, part)]
+        found = _found(test, results)
         if not found:
             return "not run" if row.extra is None else f"skipped: `make test-{row.extra}` installs what it needs"
         for result in found:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COLLECTED
-from tests.support.cells import CELLS, ELSEWHERE, FAMILIES, FRAMEWORKS, METHODS, SECTIONS, TASKS
+from tests.support.cells import CELLS, FAMILIES, METHODS, TASKS
+from tests.support.elsewhere import ELSEWHERE, FRAMEWORKS, SECTIONS
 from tests.support.page import (
     PAGE,
     Result,
