@@ -36,15 +36,6 @@ def _each(test: str, *parameters: str) -> tuple[str, ...]:
     return tuple(f"{test}[{parameter}]" for parameter in parameters)
 
 
-def _trained(name: str) -> tuple[str, ...]:
-    """Return the tests of both engines with a model: resumed exactly, and loaded by plain peft and transformers."""
-    return tuple(
-        f"tests/training/{engine}/test_engine.py::{name}::{test}"
-        for engine in ("solo", "packed")
-        for test in ("test_interrupted_trial_resumes_exactly", "test_plain_peft_and_transformers_measure_the_same")
-    )
-
-
 TASKS_ELSEWHERE = (
     Covered(
         subject="translation",
@@ -85,11 +76,10 @@ TASKS_ELSEWHERE = (
 METHODS_ELSEWHERE = (
     Covered(
         subject="QLoRA: NF4",
-        what="memory, codes and products; trained, resumed and exported by both engines",
+        what="memory, codes and products",
         tests=(
             *_each(_LAYER, "dtype0-nf4", "dtype1-nf4", "dtype0-nf4_single", "dtype1-nf4_single"),
             *_each(_MEMORY, "nf4", "nf4_single"),
-            *_trained("TestBertIn4Bits"),
         ),
         extra="qlora",
     ),
@@ -105,11 +95,11 @@ METHODS_ELSEWHERE = (
     ),
     Covered(
         subject="base model in 8 bits (int8)",
-        what="memory, codes and products; trained, resumed and exported by both engines",
+        what="memory, codes and products",
         tests=(
             *_each(_LAYER, "dtype0-int8", "dtype1-int8"),
             *_each(_MEMORY, "int8"),
-            *_trained("TestBertIn8Bits"),
+            *_each(f"{_QUANTISED}::test_decoded_weights_are_near_the_originals", "int8"),
         ),
         extra="qlora",
     ),
@@ -172,8 +162,8 @@ FRAMEWORKS = (
     ),
     Covered(
         subject="Transformers",
-        what="both engines report the same; plain peft and transformers load the adapters and measure the same",
-        tests=("tests/training/test_engines_agree.py", "tests/training/test_minilm.py"),
+        what="both engines report the same; plain peft loads the adapter of every cell below",
+        tests=("tests/training/test_engines_agree.py",),
     ),
     Covered(
         subject="TensorFlow (Keras)",
