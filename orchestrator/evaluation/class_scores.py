@@ -1,5 +1,9 @@
-"""Scores of each class and the confusion matrix of a classifier, from the stored rows of a measurement."""
+"""Scores of each class of a classifier, and its confusion matrix, from the stored rows of a measurement.
 
+With several labels per row each class is scored by itself, and there is no confusion matrix.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -45,7 +49,7 @@ class ClassScores:
 
     Attributes:
         classes: scores of each class.
-        confusion: number of rows by label (first index) and prediction.
+        confusion: number of rows by label (first index) and prediction; empty with several labels per row.
     """
 
     classes: tuple[ClassScore, ...]
@@ -55,6 +59,8 @@ class ClassScores:
     def sentence(self) -> str:
         """The class with the lowest F1 and the most frequent confusion, without a full stop."""
         scored = [(each.f1, each) for each in self.classes if each.f1 is not None and each.rows]
+        if not scored:
+            return "no row has a class"
         f1, worst = min(scored, key=lambda pair: pair[0])
         text = f"{worst.name} has the lowest F1, {f1:.3f} ({worst.hits} of {worst.rows:,} rows found)"
         counts = [
@@ -63,7 +69,7 @@ class ClassScores:
             for prediction, count in enumerate(row)
             if label != prediction
         ]
-        most, label, prediction = max(counts, key=lambda each: each[0])
+        most, label, prediction = max(counts, key=lambda each: each[0], default=(0, 0, 0))
         if not most:
             return text
         names = [each.name for each in self.classes]
@@ -85,6 +91,8 @@ def class_scores(rows: RowMeasures, names: Sequence[str]) -> ClassScores | None:
         rows: the rows of a measurement.
         names: class names in the order of their ids.
     """
+    if rows.true_class_sets:
+        return _of_sets(rows, names)
     if not rows.references or max(*rows.references, *rows.predictions) >= len(names):
         return None
     confusion = [[0] * len(names) for _ in names]
@@ -100,3 +108,18 @@ def class_scores(rows: RowMeasures, names: Sequence[str]) -> ClassScores | None:
         for place, name in enumerate(names)
     )
     return ClassScores(classes=scores, confusion=tuple(map(tuple, confusion)))
+
+
+def _of_sets(rows: RowMeasures, names: Sequence[str]) -> ClassScores | None:
+    predicted, true, hits = Counter[int](), Counter[int](), Counter[int]()
+    for found, wanted in zip(rows.class_sets, rows.true_class_sets, strict=True):
+        predicted.update(found)
+        true.update(wanted)
+        hits.update({*found} & {*wanted})
+    if max([*predicted, *true], default=0) >= len(names):
+        return None
+    scores = tuple(
+        ClassScore(name=name, rows=true[place], predicted=predicted[place], hits=hits[place])
+        for place, name in enumerate(names)
+    )
+    return ClassScores(classes=scores, confusion=())

@@ -50,11 +50,11 @@ def class_bars(summary: Summary) -> Chart | None:
 
 
 def confusion(summary: Summary) -> Chart | None:
-    """Draw the share of each class's test rows by prediction. None above 30 classes."""
+    """Draw the share of each class's test rows by prediction. None above 30 classes, or with several labels per row."""
     from plotly import graph_objects as go
 
     found = _winner(summary)
-    if found is None or len(found[1].classes) > MOST:
+    if found is None or not found[1].confusion or len(found[1].classes) > MOST:
         return None
     number, scores = found
     names = [plain(shorten(each.name)) for each in scores.classes]
