@@ -7,8 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.problem import Problem
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.tasks.problem import Problem
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.metrics import class_of_prediction
 from orchestrator.evaluation.row_independence import (
     BatchRule,

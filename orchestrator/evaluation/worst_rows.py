@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from orchestrator.core.csv_cells import long_cells
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.system.csv_cells import long_cells
+from orchestrator.core.trials.row_measures import RowMeasures
 
 FILE = "worst_rows.csv"
 """Name of the file in the folder of a sweep. The report names it and shows no texts: they may be personal data."""

@@ -5,8 +5,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 
 if TYPE_CHECKING:
     import datasets

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.core.generation import UNFINISHED_ANSWERS
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.tasks.generation import UNFINISHED_ANSWERS
+from orchestrator.core.trials.trial import TrialRecord
 
 
 def unfinished_answers(records: Sequence[TrialRecord], baseline: Mapping[str, float] | None) -> tuple[str, ...]:

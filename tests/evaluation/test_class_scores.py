@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.class_scores import class_scores
 from orchestrator.evaluation.target_errors import target_errors
 from orchestrator.evaluation.worst_rows import FILE, worst_rows_sentence, write_worst_rows

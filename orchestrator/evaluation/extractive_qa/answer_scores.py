@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.extractive_qa.row_scores import ABSENT, ANSWERED, MARGIN, tuned_threshold
 from orchestrator.evaluation.extractive_qa.squad import METRICS
 

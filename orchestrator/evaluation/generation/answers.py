@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from orchestrator.core.generation import UNFINISHED_ANSWERS
-from orchestrator.core.row_measures import Measurement
+from orchestrator.core.tasks.generation import UNFINISHED_ANSWERS
+from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.evaluation.generation.metrics import bleu, row_scores
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.extractive_qa.answer_scores import AnswerScore, answer_scores
 from orchestrator.evaluation.extractive_qa.baseline import overlap_baseline, sentences_of
 from orchestrator.evaluation.extractive_qa.row_scores import (
