@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 SILENCE_S = 20.0
 """Seconds between two lines of progress, without a terminal."""
+NewTokens = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. Default: the adapter's own limit."),
+]
+Answers = Annotated[
+    int | None,
+    typer.Option(min=1, max=20, metavar="N", help="Most answers found in each context, for --json. Default: 5."),
+]
 
 
 def predict(
@@ -50,16 +58,8 @@ def predict(
         bool, typer.Option("--calibrated", help="Probabilities calibrated on the validation rows.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Texts per batch.")] = 32,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. Default: the adapter's own limit."),
-    ] = None,
-    answers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=20, metavar="N", help="Most answers per row found in a context, in --json. Default: 5."
-        ),
-    ] = None,
+    max_new_tokens: NewTokens = None,
+    answers: Answers = None,
     precision: BasePrecision = Precision.FLOAT32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
