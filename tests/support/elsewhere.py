@@ -28,8 +28,6 @@ class Covered:
 _QUANTISED = "tests/training/model/test_quantised.py"
 _LAYER = f"{_QUANTISED}::test_layer_equals_linear_layer_with_decoded_weight"
 _MEMORY = f"{_QUANTISED}::test_planned_memory_is_the_measured_memory"
-_ALIKE = "tests/training/solo/test_deepspeed.py::TestAsWithout::test_losses_norms_and_weights_are_the_same"
-_WORKERS = "tests/training/solo/test_workers.py"
 
 
 def _each(test: str, *parameters: str) -> tuple[str, ...]:
@@ -108,17 +106,6 @@ METHODS_ELSEWHERE = (
         what="the same losses, norms and weights as without DeepSpeed",
         tests=("tests/training/solo/test_deepspeed.py::TestAsWithout",),
         extra="deepspeed",
-    ),
-    Covered(
-        subject="DeepSpeed: ZeRO 3",
-        what="the same losses, norms and weights as without DeepSpeed",
-        tests=_each(_ALIKE, "zero3"),
-        extra="deepspeed",
-    ),
-    Covered(
-        subject="FSDP2",
-        what="two workers train as one process does; the saved adapter is whole",
-        tests=_each(f"{_WORKERS}::test_two_workers_train_as_one", "FSDP2"),
     ),
     Covered(
         subject="full fine-tuning",
