@@ -19,6 +19,7 @@ from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import (
     GateResult,
+    as_strict,
     check,
     check_constraints,
     check_metrics,
@@ -27,7 +28,7 @@ from orchestrator.promotion.gates import (
     stop_if_unmeasured,
 )
 from orchestrator.promotion.latency import latency_gate
-from orchestrator.promotion.leak import leak_gate
+from orchestrator.promotion.leak import leak_gates
 from orchestrator.promotion.paired import champion_gate, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
 from orchestrator.tracking.location import Location
@@ -107,8 +108,8 @@ def judge(
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
     if gates.latency_ms is not None:
         results.append(latency_gate(candidate, gates.latency_ms))
-    if gates.leaked_rows is not None:
-        results.append(leak_gate(sweep, request.read_splits, gates.leaked_rows))
+    rows = None if candidate.test_rows is None else candidate.test_rows.measurement.rows
+    results += leak_gates(sweep, request.read_splits, gates, rows)
     if candidate.leader is not None:
         results.append(_best_trial(candidate, candidate.leader, sweep, metric))
     if request.alias is not None:
@@ -116,7 +117,8 @@ def judge(
             holder = Registry(location).holder(request.name, request.alias)
             if holder is not None:
                 results += _against(holder, sweep, location, request, candidate)
-    return stop_if_unmeasured(results, gates)
+    results = [*stop_if_unmeasured(results, gates)]
+    return as_strict(results) if gates.strict else tuple(results)
 
 
 def admit(
@@ -128,8 +130,8 @@ def admit(
         GateRefusalError: a gate stops the promotion, and the request does not force it.
         TrackingError: the registry refuses or does not answer.
     """
-    results, gates = judge(sweep, location, request, candidate), request.gates
-    stopping = [item for item in results if item.refuses or (gates.strict and item.passed is False)]
+    results = judge(sweep, location, request, candidate)
+    stopping = [item for item in results if item.refuses]
     if stopping and request.forced is None:
         reasons = "; ".join(f"{item.gate}: {item.detail}" for item in stopping)
         raise GateRefusalError(

@@ -13,12 +13,14 @@ from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.promotion.gates import (
     GateResult,
     Verdict,
+    as_strict,
     check,
     check_metrics,
     check_size,
     compare,
     overall,
     stop_if_unmeasured,
+    verdict_text,
 )
 from orchestrator.replay.table_file import read_table
 from orchestrator.tracking.runs.summary import summary
@@ -198,3 +200,18 @@ def test_refusal_outweighs_abstention() -> None:
     assert overall((undecided, broken)) is Verdict.REFUSE
     assert overall((undecided, unmeasured)) is Verdict.ABSTAIN
     assert overall((unmeasured,)) is Verdict.PROMOTE
+
+
+def test_verdict_names_gates_and_rows() -> None:
+    undecided = GateResult(gate="champion", passed=None, detail="", refuses=True, value=0.01, rows_needed=2_000)
+    small = GateResult(gate="slices", passed=None, detail="", refuses=True, value=0.0, rows_needed=5_000)
+    warned = GateResult(gate="overfitting", passed=False, detail="")
+    assert verdict_text((undecided, small)) == (
+        "verdict: abstain, by champion, slices; about 5,000 test rows would decide"
+    )
+    hidden = replace(undecided, rows_needed=None)
+    assert verdict_text((hidden, small)).endswith("; no number of test rows would decide")
+    unmeasured = replace(hidden, value=None)
+    assert verdict_text((unmeasured,)) == "verdict: abstain, by champion; a value was not measured"
+    assert verdict_text((warned,)) == "verdict: promote; warnings: overfitting"
+    assert verdict_text(as_strict((warned, unmeasured))) == "verdict: refuse, by overfitting"
