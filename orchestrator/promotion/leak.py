@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import LoratoryError, in_short
-from orchestrator.core.gates import Gates
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.objective.digest import digest
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.digest import digest
+from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.objective.splits import find_near_copies, rule_of
 from orchestrator.objective.splits.draw import keyed_hash
 from orchestrator.objective.splits.near_copies import SIMILARITY
-from orchestrator.objective.text_pairs import row_texts
 from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.stored_rows import rows_digest
 

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli.app import make_app
-from orchestrator.core.facts import FactChanges
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import Outcome, TrialState
+from orchestrator.core.sweeps.facts import FactChanges
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import Outcome, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.sweeps import open_sweep
 from tests.report.examples import BASELINE, DATA, METRIC, make_records

@@ -9,12 +9,12 @@ import pytest
 
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.core.gates import Gates
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.objective.digest import digest
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.digest import digest
 from orchestrator.promotion.gates import GateResult, Verdict
 from orchestrator.promotion.leak import find_leak, find_near_leak, leak_gates
 from tests.tracking.records import sweep

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits, extended
 from orchestrator.core.errors import UserError
-from orchestrator.core.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest, Limits, extended
+from orchestrator.core.sweeps.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.cloning import clone_params
 from orchestrator.search.coordinator import Coordinator

@@ -6,8 +6,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.core.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
-from orchestrator.core.trial import Report, TrialRecord
+from orchestrator.core.sweeps.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
+from orchestrator.core.trials.trial import Report, TrialRecord
 from orchestrator.search.plan import SearchPlan
 from tests.search.worlds import (
     GRID,
