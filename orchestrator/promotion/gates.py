@@ -107,10 +107,8 @@ def verdict_text(results: tuple[GateResult, ...]) -> str:
         known = [item.rows_needed for item in undecided if item.rows_needed is not None]
         if len(known) == len(undecided):
             text += f"; about {max(known):,} test rows would decide"
-        elif any(item.value is not None for item in undecided):
-            text += "; no number of test rows would decide"
         else:
-            text += "; a value was not measured"
+            text += "; more test rows alone do not decide"
     warned = [item.gate for item in results if item.passed is False and not item.refuses]
     if warned:
         text += f"; warnings: {', '.join(warned)}"

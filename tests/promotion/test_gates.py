@@ -22,6 +22,7 @@ from orchestrator.promotion.gates import (
     stop_if_unmeasured,
     verdict_text,
 )
+from orchestrator.promotion.latency import Latency, judge_latency
 from orchestrator.replay.table_file import read_table
 from orchestrator.tracking.runs.summary import summary
 
@@ -210,8 +211,17 @@ def test_verdict_names_gates_and_rows() -> None:
         "verdict: abstain, by champion, slices; about 5,000 test rows would decide"
     )
     hidden = replace(undecided, rows_needed=None)
-    assert verdict_text((hidden, small)).endswith("; no number of test rows would decide")
-    unmeasured = replace(hidden, value=None)
-    assert verdict_text((unmeasured,)) == "verdict: abstain, by champion; a value was not measured"
+    assert verdict_text((hidden, small)) == "verdict: abstain, by champion, slices; more test rows alone do not decide"
     assert verdict_text((warned,)) == "verdict: promote; warnings: overfitting"
-    assert verdict_text(as_strict((warned, unmeasured))) == "verdict: refuse, by overfitting"
+    assert verdict_text(as_strict((warned, hidden))) == "verdict: refuse, by overfitting"
+
+
+@pytest.mark.parametrize(
+    ("most_ms", "verdict"), [(10.0, Verdict.PROMOTE), (9.0, Verdict.ABSTAIN), (7.9, Verdict.REFUSE)]
+)
+def test_latency_needs_rounds_that_agree(most_ms: float, verdict: Verdict) -> None:
+    found = Latency(p95_ms=9.5, rounds_ms=(8.0, 8.5, 10.0), rows=60, tokens=64, machine="a CPU, 2 cores")
+    result = judge_latency(found, most_ms)
+    assert (result.verdict, result.refuses) == (verdict, verdict is not Verdict.PROMOTE)
+    assert "p95 of 60 rows (8.0 to 10.0 in 3 rounds) on a CPU, 2 cores" in result.detail
+    assert ("the rounds disagree" in result.detail) is (verdict is Verdict.ABSTAIN)
