@@ -72,8 +72,8 @@ def test_terminal_shows_intervals_and_ties(summary: Summary) -> None:
     row = next(line for line in text.splitlines() if line.split()[:2] == ["1", "7"])
     assert "[0.839, 0.879]" in row
     assert str(summary.leaderboard.interval_note).endswith(
-        ". Validation values have none, because checkpoints and trials were chosen by them; nor have those of shift sets "
-        "and the baseline, because their rows are not stored"
+        ". Validation values have none, because checkpoints and trials were chosen by them; nor have those of shift "
+        "sets and the baseline, because their rows are not stored"
     )
     narrow = shown(summary_text(summary), 70)
     assert "[0.839, 0.879]" in narrow
