@@ -358,7 +358,7 @@ def answers(folder: Path) -> list[tuple[object, ...]]:
     return [(one.id, one.reason, one.answer, one.outcome, one.clone, one.limits) for one in requests_of(folder)]
 
 
-@pytest.mark.parametrize("every", [9, 14])
+@pytest.mark.parametrize("every", [9, pytest.param(14, marks=pytest.mark.extended)])
 @pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.SURROGATE])
 def test_kill_at_every_commit_changes_no_request(tmp_path: Path, sampler: SamplerName, every: int) -> None:
     plan = plan_of(trials=5, sampler=sampler, reports=3, confirm=Confirmation(top=1, seeds=1))
