@@ -49,8 +49,8 @@ def _needed(needed: RowsNeeded) -> str:
     if needed.low is None:
         return f"{gain} needs more than {FARTHEST:g} times the rows, if any number gives it"
     if needed.rows is None or needed.high is None:
-        return f"how many rows give {gain} cannot be told: at least {needed.low:,}"
-    return f"{gain} needs about {needed.rows:,} rows [{needed.low:,}, {needed.high:,}]"
+        return f"how many rows give {gain} cannot be told: at least {needed.low:,} training rows"
+    return f"{gain} needs about {needed.rows:,} training rows [{needed.low:,}, {needed.high:,}]"
 
 
 def _gain(gain: Gain) -> str:

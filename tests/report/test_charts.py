@@ -237,8 +237,8 @@ def test_class_charts_count_the_test_rows(summary: Summary) -> None:
 @pytest.mark.parametrize(
     ("rows", "low", "high", "answer"),
     [
-        (700, 550, 1200, "an improvement by 0.01 needs about 700 rows [550, 1,200]"),
-        (700, 550, None, "how many rows give an improvement by 0.01 cannot be told: at least 550"),
+        (700, 550, 1200, "an improvement by 0.01 needs about 700 training rows [550, 1,200]"),
+        (700, 550, None, "how many rows give an improvement by 0.01 cannot be told: at least 550 training rows"),
         (None, None, None, "an improvement by 0.01 needs more than 4 times the rows, if any number gives it"),
     ],
 )
