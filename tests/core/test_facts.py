@@ -46,6 +46,7 @@ CHANGES: FactChanges = {
     "importances": {"rank": 0.25},
     "end_reason": "all trials ended",
     "notes": {"report": "no report: disk full"},
+    "confirmation": "no training with fresh seeds: confirm is none",
     "removing": True,
 }
 
