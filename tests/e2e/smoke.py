@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from orchestrator.assets.cache import quiet_hugging_face
@@ -32,6 +34,8 @@ STAND_INS: Mapping[str, Callable[[Path], Path]] = {
     "openai-community/gpt2": tiny_gpt2,
 }
 """Writes a tiny model of the family, by the model's id on the hub."""
+_AT_ONCE = 2
+"""Files at a time: the start of a sweep, which is most of its time here, uses one core."""
 _LIMIT_S = 900
 _SHOWN_LINES = 30
 
@@ -40,24 +44,18 @@ def main(arguments: list[str]) -> int:
     """Run the files, all shipped ones by default; print each result with its time. Return the number of failures."""
     quiet_hugging_face()
     files = [Path(name).absolute() for name in arguments] or SHIPPED
-    began, failed = time.monotonic(), 0
-    left_out = []
+    ready = [file for file in files if importlib.util.find_spec(EXTRAS.get(file.stem, ("", "sys"))[1])]
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="loratory-smoke-") as folder:
-        for file in files:
-            name = os.path.relpath(file)
-            extra, package = EXTRAS.get(file.stem, ("", "sys"))
-            if importlib.util.find_spec(package) is None:
-                left_out.append(f"{name}: left out, {package} is not installed; include it by EXTRAS={extra}")
-                continue
-            started = time.monotonic()
-            output = _run(file, Path(folder))
-            failed += output is not None
-            state = "ok" if output is None else "FAILED"
-            _say(f"{name}: {state}, {time.monotonic() - started:.0f} s")
-            if output is not None:
-                _say(*output.splitlines()[-_SHOWN_LINES:])
-    ran, minutes = len(files) - len(left_out), (time.monotonic() - began) / 60
-    _say(*left_out, f"{ran} files, {failed} failed, {len(left_out)} left out: {minutes:.1f} min")
+        options = [[*overrides(file, Path(folder))] for file in ready]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            failed = sum(pool.map(partial(_run, stores=Path(folder)), ready, options))
+    left_out = [file for file in files if file not in ready]
+    for file in left_out:
+        extra, package = EXTRAS[file.stem]
+        _say(f"{os.path.relpath(file)}: left out, {package} is not installed; include it by EXTRAS={extra}")
+    minutes = (time.monotonic() - began) / 60
+    _say(f"{len(ready)} files, {failed} failed, {len(left_out)} left out: {minutes:.1f} min, {_AT_ONCE} at a time")
     return failed
 
 
@@ -66,23 +64,23 @@ def _say(*lines: str) -> None:
     sys.stdout.flush()
 
 
-def _run(file: Path, stores: Path) -> str | None:
-    """Run one file; return None if its sweep ended well, otherwise its output."""
-    command = [sys.executable, "-m", "orchestrator", "sweep", str(file), "--smoke", *overrides(file, stores)]
+def _run(file: Path, options: Sequence[str], stores: Path) -> bool:
+    """Run one file, print its result, and return whether it failed."""
+    command = [sys.executable, "-m", "orchestrator", "sweep", str(file), "--smoke", *options]
     own = {"LORATORY_HOME": str(stores / "home"), "LORATORY_MLFLOW_DIR": str(stores / "mlflow")}
-    try:
-        done = subprocess.run(
-            command,
-            env=os.environ | own,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        return f"{error.output or ''}\nstill running after {_LIMIT_S} s"
-    return None if done.returncode == 0 else done.stdout
+    began = time.monotonic()
+    log = stores / f"{file.stem}.log"
+    with log.open("w") as out:
+        try:
+            state = subprocess.run(
+                command, env=os.environ | own, stdout=out, stderr=out, timeout=_LIMIT_S, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            state = None
+    result = "ok" if state == 0 else "FAILED" if state is not None else f"FAILED, still running after {_LIMIT_S} s"
+    shown = [] if state == 0 else log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
+    _say(f"{os.path.relpath(file)}: {result}, {time.monotonic() - began:.0f} s", *shown)
+    return state != 0
 
 
 def overrides(file: Path, stores: Path) -> Iterator[str]:
