@@ -210,7 +210,8 @@ def test_training_rows_have_forecasts_with_intervals(summary: Summary) -> None:
     assert list(forecast.error_y.arrayminus) == pytest.approx([0.009, 0.016])
     assert chart.message == (
         "Trial 0: more rows would help: twice the rows (800) improve test/accuracy by about 0.012 [0.003, 0.021], "
-        "1,600 rows by about 0.020 [0.004, 0.040] (95 % intervals: 1,000 test rows, seeds and choice of rows)."
+        "1,600 rows by about 0.020 [0.004, 0.040] (95 % intervals: 1,000 test rows, seeds and choice of rows); "
+        "an improvement by 0.01 needs about 700 training rows [550, 1,200]."
     )
 
 

@@ -60,7 +60,8 @@ def test_rows_of_exact_curve() -> None:
     errors_t = 0.1 + 2 * ROWS**-0.5
     found = forecast(ROWS, errors_t, np.tile(errors_t, (50, 1)), np.random.default_rng(0))
     needed = found.rows_for_gain(0.05)  # the whole fall to endless rows is 0.1
-    assert (needed.value, needed.low, needed.high) == pytest.approx((1600, 1600, 1600), rel=0.05)
+    assert needed.value == pytest.approx(1600, rel=1e-3)
+    assert (needed.low, needed.high) == pytest.approx((1600, 1600), rel=0.1)  # draws choose an exponent from a grid
     endless = found.rows_for_gain(0.11)
     assert (endless.value, endless.high) == (None, None)
 

@@ -52,8 +52,7 @@ def promote(
     """Register a trial's adapter as a version of a model and set an alias to it.
 
     The trial must pass the gates: better than the version in use on the same test rows, not worse than the sweep's
-    best trial and the baseline, nothing memorised, no leaked test rows. If the verdict is refuse or abstain, the exit
-    code is 3 and nothing is registered.
+    best trial and the baseline, nothing memorised, no leaked test rows. The exit code of refuse and abstain is 3.
     """
     from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, admit
     from orchestrator.promotion.promote import promote as register
