@@ -67,7 +67,7 @@ def test_stored_keys_stay() -> None:
     assert document["version"] == FACTS_VERSION
     assert document.keys() == {
         *("metric", "data", "data_summary", "engine", "question", "startup_s", "baseline", "closing", "importances"),
-        *("ended", "notes", "removing", "start_points", "prefer", "prior", "version"),
+        *("ended", "notes", "removing", "start_points", "prefer", "prior", "version", "confirmation"),
     }
 
 

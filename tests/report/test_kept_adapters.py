@@ -153,7 +153,8 @@ def test_json_holds_intervals_and_ties(summary: Summary) -> None:
 def test_sweep_without_stored_rows_shows_values_alone() -> None:
     summary = summarise(make_sweep(), make_records())
     text, page = shown(summary_text(summary), 300), render_page(summary, {})
-    for word in ("interval", "told apart"):
+    assert "test/accuracy has no interval" in text
+    for word in ("95 %", "told apart"):
         assert word not in text
         assert word not in page
     plain = as_json(summary)
