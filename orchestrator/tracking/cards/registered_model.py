@@ -1,5 +1,6 @@
 """Texts for the registry's pages in MLflow: the description of a registered model, and tables with space in them."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 from orchestrator.tracking.cards.measured_table import score
@@ -18,6 +19,7 @@ def model_description(name: str, champion: int | None, card: "AdapterCard | None
         card: the champion's card; None: there is no champion, or another program logged it.
         metric: the card's metric to show; None: none is known.
     """
+    typed = shlex.quote(name)
     parts = [f"**{name}**" if card is None else f"**{name}**: {task(card)}"]
     if champion is None:
         parts.append("No version is the champion. Each version has a card of its own.")
@@ -26,12 +28,11 @@ def model_description(name: str, champion: int | None, card: "AdapterCard | None
     if card is not None and metric is not None:
         parts.append(f"Its score: {score(card, metric)}.")
     if champion is not None:
-        parts.append(
-            f'Load it: `mlflow.pyfunc.load_model("models:/{name}@champion")`, or '
-            f'`python -m orchestrator predict {name} "TEXT"`'
-        )
-        parts.append(f"Go back to the champion before: `python -m orchestrator rollback {name}`")
-    parts.append(f"History, with dates, persons and reasons: `python -m orchestrator registry history {name}`")
+        predict = f', or `python -m orchestrator predict {typed} "TEXT"`'
+        is_function = card is not None and card.is_function
+        parts.append(f'Load it: `mlflow.pyfunc.load_model("models:/{name}@champion")`{"" if is_function else predict}')
+        parts.append(f"Go back to the champion before: `python -m orchestrator rollback {typed}`")
+    parts.append(f"History, with dates, persons and reasons: `python -m orchestrator registry history {typed}`")
     return "\n\n".join(parts)
 
 
@@ -41,4 +42,6 @@ def spaced(text: str) -> str:
 
 
 def _origin(card: "AdapterCard | None") -> str:
-    return "." if card is None else f", trial {card.trial} of {card.sweep} over {card.base}."
+    if card is None:
+        return "."
+    return f", trial {card.trial} of {card.sweep}{'' if card.is_function else f' over {card.base}'}."

@@ -14,6 +14,7 @@ person:
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,10 +94,10 @@ def _script(values: Mapping[str, str], tables: Mapping[str, str]) -> str:
 
     A table is also stored if the browser has a filter of this program for other trials.
     """
-    code = _SCRIPT
-    for name, each in (("VALUES", values), ("TABLES", tables), ("FILTER", FILTER)):
-        # An escaped "<" cannot end the script.
-        code = code.replace(name, json.dumps(each).replace("<", "\\u003c"), 1)
+    constants = {"VALUES": values, "TABLES": tables, "FILTER": FILTER}
+    # An escaped "<" cannot end the script.
+    plain = {name: json.dumps(each).replace("<", "\\u003c") for name, each in constants.items()}
+    code = re.sub("VALUES|TABLES|FILTER", lambda found: plain[found[0]], _SCRIPT)
     return f"<script>\ntry {{ {code} }} catch (error) {{}}\n</script>"
 
 
