@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from orchestrator.core.manifest import Owner
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.promotion.judge import PromotionRequest

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.secrets import redact
 from orchestrator.tracking.cards.registered_model import model_description
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.refusals import is_refusal

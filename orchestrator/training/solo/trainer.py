@@ -17,10 +17,10 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
 from orchestrator.core.errors import DivergedError
-from orchestrator.core.methods import ADALORA, FULL
+from orchestrator.core.methods.catalogue import ADALORA, FULL
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective

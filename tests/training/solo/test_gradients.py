@@ -8,8 +8,8 @@ import torch
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.data.task_data import TaskData
