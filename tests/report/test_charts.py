@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.sweeps.goal import Constraint, goal
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
@@ -97,6 +98,13 @@ def test_progress_follows_direction_of_metric() -> None:
     loss = Metric(name="val/accuracy", direction=Direction.MINIMIZE)
     assert [one.value for one in progress((curve(0, (0.5, 0.7, 0.4)),), loss).improvements] == [0.5, 0.4]
     assert progress((trial(0, {}, ()),), loss).trials == ()
+
+
+def test_progress_prefers_reports_within_the_constraints() -> None:
+    limited = goal(ACCURACY, constraints=[Constraint(name="val/accuracy", max=0.68)])
+    course = progress((curve(0, (0.9, 0.5)), curve(1, (0.6, 0.7), begin=1.0)), limited)
+    assert [(one.trial, one.value) for one in course.improvements] == [(0, 0.9), (1, 0.6)]
+    assert [one.value for one in course.trials] == [0.5, 0.6]
 
 
 def test_stages_count_every_trial_once() -> None:
