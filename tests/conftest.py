@@ -53,6 +53,8 @@ LONG = (
     "tests/objective",
 )
 """Slow tests in their order. Those that wait for Ray's processes have neighbours that compute; short ones come last."""
+COLLECTED = pytest.StashKey[tuple[str, ...]]()
+"""Names of all collected tests, those left out by marks included."""
 STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 
@@ -130,6 +132,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Tests marked ``extended`` run where ``-m`` names the marker: ``make test-extended``.
     """
+    config.stash[COLLECTED] = tuple(item.nodeid for item in items)
     if "extended" not in config.option.markexpr:
         left_out = [item for item in items if item.get_closest_marker("extended") is not None]
         config.hook.pytest_deselected(items=left_out)
