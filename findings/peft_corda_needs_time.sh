@@ -11,7 +11,7 @@
 #   all-linear, two rows: RuntimeError
 #   without the pooler, one row: works
 source "$(dirname "$0")/lib.sh"
-packages torch==2.13.0 transformers==5.23.0 peft==0.21.2
+packages torch==2.13.0 transformers==5.23.0 peft==0.21.2 attrs==26.1.0
 run <<'PY'
 import warnings
 

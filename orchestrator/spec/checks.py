@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.core.class_weights import NONE
 from orchestrator.core.function import split_reference
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
-from orchestrator.core.inits import INITS, WITH_DORA, WITHOUT_WEIGHTS
+from orchestrator.core.inits import INITS, WITH_DORA, WITH_QUANTISATION
 from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.methods import METHODS, OPTIONS, takers
 from orchestrator.core.metric import Direction, Metric
@@ -298,15 +298,21 @@ def _check_quantisation(
     The stored weights are 4-bit codes. Most inits read the weights, an orthogonal init takes their number format,
     and LoHa and LoKr take their shape.
     """
+    drawn = {trial["init"] for trial in _inits(fixed, space)}
+    if quantisation is None or quantisation is Quantisation.INT8:
+        correcting = [init for init in INITS if init in drawn and INITS[init].corrects_rounding]
+        if correcting:
+            message = f"{correcting[0]} corrects the rounding of a base model in 4 bits; add quantisation: nf4"
+            problems.add_if_unrelated(_place("init", space), message)
     if quantisation is None:
         return
     missing = missing_package(quantisation)
     if missing:
         problems.add(("quantisation",), missing)
-    drawn = {trial["init"] for trial in _inits(fixed, space)}
-    inits = [init for init in INITS if init in drawn and init not in WITHOUT_WEIGHTS]
+    inits = [init for init in INITS if init in drawn and init not in WITH_QUANTISATION]
     if inits:
-        message = f"quantisation={quantisation} supports the inits default and gaussian, got {inits[0]}"
+        listed = f"{', '.join(WITH_QUANTISATION[:-1])} and {WITH_QUANTISATION[-1]}"
+        message = f"quantisation={quantisation} supports the inits {listed}, got {inits[0]}"
         problems.add_if_unrelated(_place("init", space), message)
     methods = [name for name in _methods(fixed, space) if not METHODS[name].over_4_bits]
     if methods:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.inits import INITS
 from orchestrator.core.methods import ADALORA, FULL, HEAD, LORA, METHODS, VIRTUAL_TOKENS
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
@@ -235,7 +236,8 @@ def _lora(base: Base, settings: TrialSettings, common: dict[str, Any], full: lis
     from peft.tuners.lora.config import CordaConfig
 
     alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
-    init: Any = True if settings.init == "default" else settings.init
+    # LoftQ replaces A and B of peft's default afterwards.
+    init: Any = True if settings.init == "default" or INITS[settings.init].corrects_rounding else settings.init
     if settings.options.get("layers_to_transform") is not None and common["target_modules"] == _ALL_LINEAR:
         # peft combines layer numbers with names only; layers outside the numbered ones get no adapter.
         common = common | {"target_modules": sorted({name.rpartition(".")[2] for name in _linear(base)})}
