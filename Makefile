@@ -10,6 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
+# Tests start over a hundred processes, so compiled modules are kept, also where the environment says otherwise.
+test test-extended support test-qlora test-deepspeed test-tensorflow: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help sweep smoke test support test-extended test-qlora test-deepspeed test-tensorflow check format docs findings lock wheel assets clean-venv
 
 help: ## list the targets
@@ -33,22 +36,25 @@ support: $(VENV)/.dev $(VENV)/.assets ## run the tests of docs/support.md and wr
 	-for extra in qlora deepspeed tensorflow; do $(MAKE) test-$$extra ARGS=--junit-xml=build/support/$$extra.xml; done
 	$(BIN)/python -m tests.support.page build/support/*.xml
 
+# The files with tests that need a package: otherwise each process would import all other tests, too.
+needing = $(shell grep -rlw --include='test_*.py' 'needs\.$(1)' tests)
+
 # bitsandbytes is installed for these tests only: if it is present, peft imports it in every process, which takes 2 s.
 test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock ## run the tests of bases in 4 bits
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-qlora.lock
-	$(BIN)/python -m pytest -m qlora -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
+	$(BIN)/python -m pytest $(call needing,bitsandbytes) tests/gpu -m qlora -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes bitsandbytes; exit $$result
 
 # DeepSpeed is installed for these tests only: if it is present, accelerate imports it in every process, which takes seconds.
 test-deepspeed: $(VENV)/.dev $(VENV)/.assets requirements-deepspeed.lock ## run the tests of training with DeepSpeed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deepspeed.lock
-	$(BIN)/python -m pytest -m deepspeed -n 2 --dist loadscope $(ARGS); result=$$?; \
+	$(BIN)/python -m pytest $(call needing,deepspeed) -m deepspeed -n 2 --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-deepspeed.lock; exit $$result
 
 # TensorFlow is installed for these tests only; it changes no version of the other packages.
 test-tensorflow: $(VENV)/.dev $(VENV)/.assets requirements-tensorflow.lock ## run the tests of a function in TensorFlow
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-tensorflow.lock
-	$(BIN)/python -m pytest -m tensorflow -n 2 --dist loadscope $(ARGS); result=$$?; \
+	$(BIN)/python -m pytest $(call needing,tensorflow) -m tensorflow $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-tensorflow.lock; exit $$result
 
 smoke: $(VENV)/.dev $(VENV)/.assets ## run every shipped sweep on few rows, in stores of its own

@@ -11,10 +11,10 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from orchestrator.core.data import DataPlan, Source
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.context import EngineContext
 from orchestrator.training.mixed import MixedEngine

@@ -16,10 +16,10 @@ import typer
 
 from benchmarks.bases import BaseName, workload
 from orchestrator.assets.tokens import load_tokenizer
-from orchestrator.core.environment import set_environment_defaults, usable_cores
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.system.environment import set_environment_defaults, usable_cores
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
 from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.data.update_plan import UpdatePlan

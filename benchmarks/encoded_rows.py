@@ -38,8 +38,8 @@ def measure(task: str, source: Path, model: str, count: int) -> None:
     """Read and encode rows, read one batch of each 1,000 rows, and print the seconds and the memory in MB."""
     from orchestrator.assets.tokens import load_tokenizer
     from orchestrator.core.data import Origin, Source
-    from orchestrator.objective.encoded_rows import lengths_of
     from orchestrator.objective.loading import load_objective
+    from orchestrator.objective.rows.encoded_rows import lengths_of
     from orchestrator.training.data.encoding import Encoder
 
     objective = load_objective(task)

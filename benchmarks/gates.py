@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from benchmarks.coverage import share
 from benchmarks.intervals import FEW_SHOT
-from orchestrator.core.gates import Gates
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.seed_noise import assumed_seed_sd
 from orchestrator.promotion.paired import decide, slice_gate
 from orchestrator.replay.table_file import read_table

@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.generation import GenerationPlan
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.generation import GenerationPlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.generation.answers import score
 from orchestrator.evaluation.generation.write import write
 from orchestrator.evaluation.score_intervals import metric_intervals

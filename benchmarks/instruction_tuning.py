@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.core.environment import set_environment_defaults
+from orchestrator.core.system.environment import set_environment_defaults
 
 if TYPE_CHECKING:
     import datasets
@@ -88,7 +88,7 @@ def main(
     import threading
 
     from orchestrator.assets.models import resolve_model
-    from orchestrator.core.ranking import ranked_by_result
+    from orchestrator.core.trials.ranking import ranked_by_result
     from orchestrator.objective.loading import load_objective
     from orchestrator.promotion.export import export_adapter
     from orchestrator.serving.predictor import Predictor

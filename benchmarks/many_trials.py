@@ -40,14 +40,14 @@ from orchestrator.cli.progress import Progress
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import set_environment_defaults
-from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Budget, Resources
 from orchestrator.core.space import Choices, FloatRange, Parameter, Space
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.timetable import Timetable
+from orchestrator.core.sweeps.facts import FactChanges
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Budget, Resources
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.system.environment import set_environment_defaults
+from orchestrator.core.trials.timetable import Timetable
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator

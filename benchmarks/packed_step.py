@@ -30,9 +30,9 @@ import typer
 
 from benchmarks.bases import BaseName, Workload, workload
 from benchmarks.worker import Job, Worker, adapter_weights
-from orchestrator.core.environment import set_environment_defaults, usable_cores
-from orchestrator.core.plan import Precision
-from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.core.methods.quantisation import Quantisation, require_package
+from orchestrator.core.sweeps.plan import Precision
+from orchestrator.core.system.environment import set_environment_defaults, usable_cores
 from orchestrator.training.process.hardware import choose_device, dtype_of, number_format
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
-from orchestrator.core.environment import usable_cores
-from orchestrator.core.plan import Precision
+from orchestrator.core.sweeps.plan import Precision
+from orchestrator.core.system.environment import usable_cores
 from orchestrator.training.process.hardware import number_format
 
 if TYPE_CHECKING:

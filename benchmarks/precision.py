@@ -15,10 +15,10 @@ from pathlib import Path
 import typer
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import set_environment_defaults, usable_cores
-from orchestrator.core.plan import EngineName, EnginePlan, Precision
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.system.environment import set_environment_defaults, usable_cores
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.objective.loading import load_objective
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.engine import TrialRun

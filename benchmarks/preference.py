@@ -25,10 +25,10 @@ import torch
 from objectives.short_headline import OBJECTIVE
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import usable_cores
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.system.environment import usable_cores
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Example, objective_of
 from orchestrator.objective.sequences import separate

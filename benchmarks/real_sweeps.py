@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.core.environment import set_environment_defaults
+from orchestrator.core.system.environment import set_environment_defaults
 
 SWEEP = Path(__file__).parent / "tables" / "few-shot.yaml"
 SEARCH = (

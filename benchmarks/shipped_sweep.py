@@ -26,7 +26,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from orchestrator.core.environment import set_environment_defaults
+from orchestrator.core.system.environment import set_environment_defaults
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.statistics.intervals import mean_interval
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.loading import load_objective
 from orchestrator.training.data.order import data_order

@@ -41,7 +41,7 @@ import yaml
 from benchmarks.plain_trials import MAX_LENGTH, REDUCTION, Setup, plain, search
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import set_environment_defaults
+from orchestrator.core.system.environment import set_environment_defaults
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective
 from orchestrator.training.process.hardware import choose_device

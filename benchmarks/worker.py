@@ -17,10 +17,10 @@ from typing import TextIO
 import torch
 
 from benchmarks.bases import BaseName, workload
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.methods.quantisation import Quantisation
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import TrialRun

@@ -1,7 +1,7 @@
 """Writes the headline of a news article with a causal language model."""
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.generation import GENERATION_METRICS
+from orchestrator.core.tasks.generation import GENERATION_METRICS
 from orchestrator.objective.language_modelling import CausalLM
 
 

@@ -1,7 +1,7 @@
 """Writes the headline of a news article with a sequence-to-sequence model, such as ``hub:google-t5/t5-small``."""
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.generation import GENERATION_METRICS
+from orchestrator.core.tasks.generation import GENERATION_METRICS
 from orchestrator.objective.sequence_to_sequence import Seq2SeqLM
 
 

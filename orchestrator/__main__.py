@@ -2,7 +2,7 @@
 
 import sys
 
-from orchestrator.core.environment import set_environment_defaults
+from orchestrator.core.system.environment import set_environment_defaults
 
 
 def main() -> None:

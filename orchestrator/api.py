@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import stores
-from orchestrator.core.environment import set_environment_defaults
 from orchestrator.core.metric import Metric
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.system.environment import set_environment_defaults
+from orchestrator.core.trials.ranking import ranked_by_result
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from orchestrator.core.errors import in_short
-from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.facts import FactChanges
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.forgetting import GENERAL
 from orchestrator.evaluation.row_checks import write_row_checks
 from orchestrator.ledger.driver_store import Hold

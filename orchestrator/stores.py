@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.errors import UserError
-from orchestrator.core.secrets import redact, unmasked
-from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.system.secrets import redact, unmasked
 
 if TYPE_CHECKING:
-    from orchestrator.core.policy import Tracking
-    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.core.sweeps.policy import Tracking
+    from orchestrator.core.sweeps.sweep import SweepRecord
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.preparation.stored_sweep import StoredSweep
     from orchestrator.spec.sweep_spec import SweepSpec
@@ -169,7 +169,7 @@ def tracking_of(sweep: "SweepRecord") -> "Tracking":
     """
     from ruamel.yaml import YAML
 
-    from orchestrator.core.policy import Tracking
+    from orchestrator.core.sweeps.policy import Tracking
 
     stored: Any = YAML(typ="safe", pure=True).load(sweep.spec_text)
     section = (stored or {}).get("tracking") or {}

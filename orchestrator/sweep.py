@@ -9,13 +9,13 @@ from pathlib import Path
 from orchestrator.closing import Closing, RunningSweep
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
-from orchestrator.core.control import ControlRequest
-from orchestrator.core.disk import suspending
-from orchestrator.core.environment import program
 from orchestrator.core.errors import LoratoryError, SuspendedError
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.control import ControlRequest
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.sweep import SUSPENDED, SweepRecord, SweepStatus
+from orchestrator.core.system.disk import suspending
+from orchestrator.core.system.environment import program
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.splits import write_near_copies
 from orchestrator.preparation.continuation import finished_sweep

@@ -31,18 +31,28 @@ settings.register_profile("same-examples", derandomize=True, deadline=None)
 settings.load_profile("same-examples")
 
 LONG = (
-    "tests/e2e/test_resume.py",
-    "tests/cluster/test_tune_packed.py",
-    "tests/cluster/test_kill.py",
     "tests/e2e/test_first_light.py",
-    "tests/cluster/test_tune.py",
     "tests/cli/test_story.py",
-    "tests/test_api.py::test_notebook",
+    "tests/cluster/test_ray_gone.py",
+    "tests/training/packed/test_engine.py",
+    "tests/cluster/test_kill.py",
+    "tests/training/solo/test_engine.py",
+    "tests/cluster/test_tune_packed.py",
+    "tests/promotion",
+    "tests/e2e",
+    "tests/training/solo",
+    "tests/cluster",
     "tests/tracking",
-    "tests/e2e/test_determinism.py",
+    "tests/test_api.py",
+    "tests/serving",
+    "tests/cli",
     "tests/training",
+    "tests/faults",
+    "tests/test_",
+    "tests/search",
+    "tests/objective",
 )
-"""Slow tests in their order; tests with a load on both cores are not neighbours."""
+"""Slow tests in their order. Those that wait for Ray's processes have neighbours that compute; short ones come last."""
 STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 

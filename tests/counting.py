@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Engine, event
 
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.trial import TrialRecord
 
 
 class CountedRecord(TrialRecord):

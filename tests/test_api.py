@@ -12,8 +12,8 @@ import orchestrator
 from orchestrator.api import Sweep, load_sweep, open_sweep, run_sweep
 from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from tests.fakes.tiny_sweep import tiny_sweep
 from tests.report.examples import make_records

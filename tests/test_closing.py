@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.summary import Summary, summarise
 from orchestrator.report.text import summary_text

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report.charts.training_rows import training_rows
 from orchestrator.report.explanation import explain
 from orchestrator.report.findings import Rule

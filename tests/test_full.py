@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from orchestrator.cli.app import make_app
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.gates import Gates
+from orchestrator.core.sweeps.gates import Gates
 from orchestrator.objective.loading import load_objective
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.goal import Constraint, Goal, goal
-from orchestrator.core.policy import SamplerName, StoppingName
-from orchestrator.core.ranking import front
+from orchestrator.core.sweeps.goal import Constraint, Goal, goal
+from orchestrator.core.sweeps.policy import SamplerName, StoppingName
+from orchestrator.core.trials.ranking import front
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.goal_lines import goal_lines
 from orchestrator.report.leaderboard import metric_of

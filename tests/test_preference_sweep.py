@@ -12,7 +12,7 @@ import pytest
 from objectives import chat_preference, preference
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.preparation.description import adapters_of
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote

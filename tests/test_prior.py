@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import Decision, Report, TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.preview import preview

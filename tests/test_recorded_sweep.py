@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from orchestrator.cluster.inline import InlineExecutor
-from orchestrator.core.policy import SamplerName
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.policy import SamplerName
+from orchestrator.core.trials.trial import TrialRecord
 from tests.cluster.fake_sweep import FakeSweep
 from tests.fakes.fake_engine import FakeEngineFactory
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import ObjectiveError
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote

@@ -8,11 +8,11 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits
 from orchestrator.core.errors import AssetError, DataError, LoratoryError, ModelError, SweepChangedError, UserError
-from orchestrator.core.quantisation import Quantisation, loading_arguments
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest, Limits
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.continuation import next_action
 from orchestrator.preparation.prepared import prepare

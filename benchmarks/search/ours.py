@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchmarks.search.simulation import SLOTS, Step, Trajectory
 from benchmarks.search.task import Task
-from orchestrator.core.policy import Budget
+from orchestrator.core.sweeps.policy import Budget
 from orchestrator.replay.replay import replay_plan, search_plan, slot_samples_per_s
 from orchestrator.replay.table import TrialTable
 from orchestrator.replay.task import spec_of

@@ -6,9 +6,9 @@ import pandas as pd
 
 from benchmarks.search.task import Task, task_of
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
 from orchestrator.replay.task import spec_of
 

@@ -18,8 +18,8 @@ import yaml
 from optuna.exceptions import ExperimentalWarning
 
 from orchestrator.api import load_sweep, run_sweep
-from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.space import ParamValue
+from orchestrator.core.sweeps.policy import SamplerName, SamplerPolicy
 from orchestrator.ledger.codec import canonical
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.replay.recorded import table_of

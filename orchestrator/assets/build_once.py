@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.assets.cache import cache_root
-from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError
+from orchestrator.core.system.disk import disk_fault, unwritable
 
 
 def build_in_cache(name: str, make: Callable[[Path], Path]) -> Path:

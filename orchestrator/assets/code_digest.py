@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from orchestrator.core.sqlite_file import is_sqlite
+from orchestrator.core.system.sqlite_file import is_sqlite
 
 _WHOLE_BYTES = 4_000_000
 """Larger files of data, and SQLite databases, count by size and time of change."""

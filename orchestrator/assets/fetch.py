@@ -15,8 +15,8 @@ from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.cache import cache_root
 from orchestrator.assets.catalogue import CATALOGUE, Package, PackagedAsset
 from orchestrator.assets.unpack import unpack
-from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
+from orchestrator.core.system.environment import program
 
 Progress = Callable[[str], None]
 """Called with one line of text per step of a fetch."""

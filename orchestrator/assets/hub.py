@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError
+from orchestrator.core.system.disk import disk_fault, unwritable
 
 ANSWER_S = 4.0
 """Timeout in seconds, for the connection and again for the answer."""

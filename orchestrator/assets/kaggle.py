@@ -3,8 +3,8 @@
 import logging
 from pathlib import Path
 
-from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import AssetError, ModelError, UserError, first_line
+from orchestrator.core.system.disk import disk_fault, unwritable
 
 _REMEDY = (
     "Check the name OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION] and the network. A private model, or one with "

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.screen import Screen
 from orchestrator.core.errors import SweepLockedError
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.secrets import redact
 from orchestrator.stores import logs_folder, tracking_of
 
 if TYPE_CHECKING:
-    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.core.sweeps.sweep import SweepRecord
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.tracking.location import Location
     from orchestrator.tracking.runs.stored_secrets import RunSecret

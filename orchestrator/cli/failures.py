@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import LoratoryError, RefusedError, UserError
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.disk import disk_fault, unwritable
+from orchestrator.core.system.secrets import redact
 
 REFUSED, USER_ERROR, FAILURE, INTERRUPTED = 3, 2, 1, 130
 

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.core.environment import usable_cores
+from orchestrator.core.system.environment import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

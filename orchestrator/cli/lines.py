@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing_extensions import override
 
 from orchestrator.cli.progress import Progress
-from orchestrator.core.control import ControlRequest
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.core.sweeps.control import ControlRequest
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import Decision, Report, TrialRecord
 from orchestrator.report import words
 
 SILENCE_S = 60.0

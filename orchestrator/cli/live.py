@@ -12,11 +12,11 @@ from rich.text import Text
 from typing_extensions import override
 
 from orchestrator.cli.progress import Progress
-from orchestrator.core.control import ControlRequest
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.secrets import redact
-from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.core.sweeps.control import ControlRequest
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.system.secrets import redact
+from orchestrator.core.trials.trial import Decision, Report, TrialRecord
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.text_table import STATE_STYLES, parameter_columns, state_text

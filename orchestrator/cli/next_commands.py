@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.core.environment import program
-from orchestrator.core.policy import Budget
+from orchestrator.core.sweeps.policy import Budget
+from orchestrator.core.system.environment import program
 
 MORE_TRIALS = 8
 """Trials added by the command to extend a sweep."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import WeightFormat
-from orchestrator.core.secrets import redact, unmasked
+from orchestrator.core.sweeps.plan import WeightFormat
+from orchestrator.core.system.secrets import redact, unmasked
 
 if TYPE_CHECKING:
     from orchestrator.tracking.location import Location
@@ -48,7 +48,7 @@ RegistryUri = Annotated[
 
 def registry_location(tracking_uri: str | None, registry_uri: str | None) -> "Location":
     """Return the MLflow location for ``--tracking-uri`` and ``--registry-uri``."""
-    from orchestrator.core.policy import Tracking
+    from orchestrator.core.sweeps.policy import Tracking
     from orchestrator.tracking.location import locate
 
     return locate(Tracking(uri=tracking_uri, registry_uri=registry_uri))

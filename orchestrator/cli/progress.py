@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.core.configurations import ConfigurationSet
-from orchestrator.core.control import Answer, ControlKind, ControlRequest, extended
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.policy import Budget
-from orchestrator.core.ranking import SortKey, score_key
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest, extended
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.sweeps.policy import Budget
+from orchestrator.core.trials.ranking import SortKey, score_key
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.report import words
 from orchestrator.training.checkpoints.heartbeat import samples_trained
 

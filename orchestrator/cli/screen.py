@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.core.secrets import redact, redacted
+from orchestrator.core.system.secrets import redact, redacted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

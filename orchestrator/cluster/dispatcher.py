@@ -26,7 +26,7 @@ from orchestrator.cluster.orders import (
     Unusable,
 )
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.trial import OUT_OF_MEMORY, Action, Decision, Report, TrialState, TrialTask
+from orchestrator.core.trials.trial import OUT_OF_MEMORY, Action, Decision, Report, TrialState, TrialTask
 from orchestrator.training.engine import Capacity
 
 if TYPE_CHECKING:

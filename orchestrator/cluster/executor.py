@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.policy import Resources
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.sweeps.policy import Resources
 from orchestrator.training.engine import Measure
 
 if TYPE_CHECKING:

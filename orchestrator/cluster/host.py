@@ -19,7 +19,6 @@ from orchestrator.cluster.orders import (
     StepOutcome,
     Unusable,
 )
-from orchestrator.core.disk import suspending
 from orchestrator.core.errors import (
     CutShortError,
     DivergedError,
@@ -28,9 +27,10 @@ from orchestrator.core.errors import (
     SuspendedError,
     in_short,
 )
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.system.disk import suspending
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.checkpoints import trial_folder
 from orchestrator.training.engine import Capacity, Engine, PackingEngine, StepResult, TrialRun
 

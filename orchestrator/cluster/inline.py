@@ -11,8 +11,8 @@ from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
 from orchestrator.core.errors import UserError, in_short, memory_ran_out
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Resources
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Resources
 from orchestrator.training.build import build_engine
 from orchestrator.training.engine import Capacity, Measure
 

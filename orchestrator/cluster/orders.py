@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import Report, TrialTask
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

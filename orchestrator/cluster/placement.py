@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Resources
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Resources
 
 _PROXY_CPUS = 0.001  # nearly zero; Tune refuses trials without any resource
 

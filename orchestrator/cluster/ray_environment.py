@@ -2,7 +2,7 @@
 
 import os
 
-from orchestrator.core.environment import DEFAULTS
+from orchestrator.core.system.environment import DEFAULTS
 
 _LONGEST_WAIT_S = 30 * 24 * 3600
 

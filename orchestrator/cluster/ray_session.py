@@ -16,9 +16,9 @@ from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.ray_environment import local_variables, tune_variables, worker_variables
 from orchestrator.cluster.ray_privacy import keep_secrets_out_of_commands, loopback_only, make_token_private
 from orchestrator.cluster.watchdog import start_watchdog
-from orchestrator.core.environment import environment
 from orchestrator.core.errors import UserError
-from orchestrator.core.secrets import RedactingFormatter
+from orchestrator.core.system.environment import environment
+from orchestrator.core.system.secrets import RedactingFormatter
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # Ray's minimum is 75 MiB; only small objects go through it
 _LONGEST_TEMPORARY_DIR = 20  # Ray adds 87 characters for its sockets; a socket's path has at most 107

@@ -19,8 +19,8 @@ from ray.train.v2.api.config import FailureConfig
 
 from orchestrator.cluster.tune_trial import redirect_output
 from orchestrator.core.errors import LoratoryError, in_short
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import Report, TrialTask
 
 _POLL_S = 1.0
 _STARTS = 10

@@ -14,10 +14,10 @@ from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import tune_variables
-from orchestrator.core.environment import environment
 from orchestrator.core.errors import SuspendedError
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Resources
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Resources
+from orchestrator.core.system.environment import environment
 from orchestrator.training.build import build_engine
 from orchestrator.training.engine import Capacity, Measure
 

@@ -27,9 +27,9 @@ from orchestrator.cluster.orders import Assignment, Crashed, StepOutcome
 from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
 from orchestrator.core.errors import LoratoryError, in_short, memory_ran_out
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.engine import Capacity, Measure
 
 _PATIENCE_S = 5.0

@@ -8,7 +8,7 @@ from ray import tune
 
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment, StepOutcome
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
 
 ASSIGNMENT = "assignment"
 """The only key of a trial's config; its value is an ``Assignment``."""

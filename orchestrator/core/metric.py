@@ -38,7 +38,7 @@ class Metric:
 
     @property
     def metrics(self) -> "tuple[Metric, ...]":
-        """All metrics to optimise; see ``orchestrator.core.goal.Goal``."""
+        """All metrics to optimise; see ``orchestrator.core.sweeps.goal.Goal``."""
         return (self,)
 
     def violation(self, values: Mapping[str, float], missing: float = 0.0) -> float:  # noqa: ARG002  (see ``Goal``)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.errors import DataError, first_line
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.text_pairs import row_texts
+from orchestrator.objective.rows.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets

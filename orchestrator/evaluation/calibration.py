@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from orchestrator.core.manifest import Owner, write_atomically
 from orchestrator.core.metric import Metric
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.manifest import Owner, write_atomically
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 
 if TYPE_CHECKING:
     import numpy as np

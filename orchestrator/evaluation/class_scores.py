@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.row_measures import RowMeasures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,8 +7,8 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from orchestrator.core.goal import Constraint
-from orchestrator.core.trial import Report
+from orchestrator.core.sweeps.goal import Constraint
+from orchestrator.core.trials.trial import Report
 
 _LOSSES = ("val/loss", "train/loss")
 _EXPLODED_RATIO = 3.0

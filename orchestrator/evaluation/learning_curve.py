@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.measurement_file import kept_measurement
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.metrics import class_of_prediction
 from orchestrator.evaluation.row_independence import (
     BatchRule,

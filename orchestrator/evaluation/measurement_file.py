@@ -11,10 +11,10 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from orchestrator.core.manifest import Owner, write_atomically
 from orchestrator.core.metric import Metric
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.manifest import Owner, write_atomically
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 
 KEPT = "kept_test.json"
 """Name of the file of a kept adapter, measured once in float32."""

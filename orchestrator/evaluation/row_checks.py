@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.slices import write_slice_columns
 from orchestrator.evaluation.suspected_labels import suspected_labels, write_suspected_labels
 from orchestrator.evaluation.worst_rows import write_worst_rows
 from orchestrator.objective.protocol import Objective, Splits, WritesAnswers
-from orchestrator.objective.slice_columns import slice_names
-from orchestrator.objective.text_pairs import row_texts
+from orchestrator.objective.rows.slice_columns import slice_names
+from orchestrator.objective.rows.text_pairs import row_texts
 
 
 def write_row_checks(

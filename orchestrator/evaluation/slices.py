@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.core.manifest import write_atomically
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.objective.slice_columns import thirds
+from orchestrator.core.trials.manifest import write_atomically
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.objective.rows.slice_columns import thirds
 
 if TYPE_CHECKING:
     from orchestrator.statistics.intervals import Interval

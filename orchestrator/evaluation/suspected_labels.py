@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.core.csv_cells import long_cells
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.system.csv_cells import long_cells
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.metrics import NEED_LOGITS, classification_metrics
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.evaluation.baseline import tfidf
 from orchestrator.evaluation.vector_metrics import VectorPair, multi_label_metrics, regression_metrics
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.text_pairs import row_texts
+from orchestrator.objective.rows.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets

@@ -8,9 +8,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import ranked_by_score
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_validation
 from orchestrator.evaluation.score_intervals import SHARES, metric_intervals, possible
 from orchestrator.evaluation.seed_noise import assumed_sd, items_of, same_rows

@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.core.csv_cells import long_cells
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.system.csv_cells import long_cells
+from orchestrator.core.trials.row_measures import RowMeasures
 
 FILE = "worst_rows.csv"
 """Name of the file in the folder of a sweep. The report names it and shows no texts: they may be personal data."""

@@ -4,7 +4,7 @@ import os
 from itertools import count
 from pathlib import Path
 
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 
 
 def home() -> Path:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from orchestrator.core.control import ControlRequest
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.trial import Decision, Outcome, Report, TrialRecord
+from orchestrator.core.sweeps.control import ControlRequest
+from orchestrator.core.trials.trial import Decision, Outcome, Report, TrialRecord
 from orchestrator.ledger.database import Database
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
-from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits
-from orchestrator.core.secrets import redact
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest, Limits
+from orchestrator.core.system.secrets import redact
 from orchestrator.ledger.connection import retry_on_disconnect
 from orchestrator.ledger.database import Database
 from orchestrator.ledger.driver_store import DriverStore

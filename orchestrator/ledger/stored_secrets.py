@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
-from orchestrator.core.secrets import redacted
+from orchestrator.core.system.secrets import redacted
 from orchestrator.ledger.connection import WAIT_S
 from orchestrator.ledger.database import Database, sqlite_file
 from orchestrator.ledger.tables import decisions, reports, requests, sweeps, trials

@@ -9,8 +9,8 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.core.errors import LedgerError, UserError
-from orchestrator.core.facts import FactChanges, facts_from_json, facts_to_json
-from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.sweeps.facts import FactChanges, facts_from_json, facts_to_json
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.ledger.connection import retry_on_disconnect
 from orchestrator.ledger.database import Database
 from orchestrator.ledger.driver_store import DriverStore

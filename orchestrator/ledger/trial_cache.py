@@ -1,6 +1,6 @@
 """One sweep's trials in memory, kept up to date at the cost of the changed ones."""
 
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.ledger.trial_store import Mark, TrialStore
 
 

@@ -19,9 +19,9 @@ from sqlalchemy import (
 )
 
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.secrets import redact
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.system.secrets import redact
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.ledger.connection import retry_on_disconnect
 from orchestrator.ledger.database import Database
 from orchestrator.ledger.driver_store import DriverStore

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.core.class_weights import BALANCED, NONE, stated_weights
 from orchestrator.core.errors import UserError
-from orchestrator.core.labels import class_of
-from orchestrator.core.problem import Problem
+from orchestrator.core.tasks.class_weights import BALANCED, NONE, stated_weights
+from orchestrator.core.tasks.labels import class_of
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.protocol import Objective, problem_of
 
@@ -25,7 +25,7 @@ def class_weights(setting: str, objective: Objective, ids: Iterable[int]) -> tup
     Classes missing in a mapping, and classes without rows, have the weight 1.
 
     Args:
-        setting: see ``core.class_weights``.
+        setting: see ``core.tasks.class_weights``.
         objective: has the names of the classes.
         ids: class id of each training row of the trial.
 

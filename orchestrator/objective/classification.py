@@ -9,14 +9,14 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
-from orchestrator.objective.columns import with_columns
-from orchestrator.objective.label_counts import errors_name_shift_set, summary_with_labels
-from orchestrator.objective.labels import LabelReader, check_class_ids, current_reader, reading
+from orchestrator.objective.labels.class_ids import LabelReader, check_class_ids, current_reader, reading
+from orchestrator.objective.labels.counts import errors_name_shift_set, summary_with_labels
 from orchestrator.objective.padding import pad
 from orchestrator.objective.protocol import Example, Head, Splits
-from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.rows.columns import with_columns
+from orchestrator.objective.rows.slice_columns import kept_columns
+from orchestrator.objective.rows.text_pairs import PAIR, texts_of, tokenizer_inputs
 from orchestrator.objective.splits import Splitter, read_splits
-from orchestrator.objective.text_pairs import PAIR, texts_of, tokenizer_inputs
 
 if TYPE_CHECKING:
     import datasets
@@ -28,8 +28,8 @@ class TextClassification:
     """Base of objectives with the columns ``text``, ``label`` and, optionally, ``text_pair`` and ``group``.
 
     A task sets ``name``, ``labels``, ``default_source`` and ``metrics``, and defines ``measure``. See
-    ``orchestrator.objective.labels`` for the conversion of labels to class ids. With ``labels = ()``, the classes are
-    found in the data: see ``orchestrator.objective.found_classes`` and ``with_classes``.
+    ``orchestrator.objective.labels.class_ids`` for the conversion of labels to class ids. With ``labels = ()``, the
+    classes are found in the data: see ``orchestrator.objective.labels.found_classes`` and ``with_classes``.
     """
 
     name: str

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.core.generation import GENERATION_METRICS
 from orchestrator.core.metric import Direction
-from orchestrator.objective.columns import with_columns
+from orchestrator.core.tasks.generation import GENERATION_METRICS
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.rows.columns import with_columns
+from orchestrator.objective.rows.slice_columns import kept_columns
 from orchestrator.objective.splits import Splitter, read_splits
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class TextGeneration:
             the rest of the prompt is kept.
         ahead: distance between a token and its logits, in positions: 1 in a causal model, 0 in a decoder (its input
             is shifted already).
-        generation_metrics: the metrics of answers, from ``core.generation.GENERATION_METRICS``; none by default.
+        generation_metrics: the metrics of answers, from ``core.tasks.generation.GENERATION_METRICS``; none by default.
     """
 
     name: str

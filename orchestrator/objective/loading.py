@@ -14,10 +14,10 @@ from typing import Any
 
 import objectives
 from orchestrator.core.errors import UserError
-from orchestrator.core.function import split_reference
 from orchestrator.core.names import check_metric_names
-from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.problem import Problem
+from orchestrator.core.tasks.function import split_reference
+from orchestrator.core.tasks.objective_facts import ObjectiveFacts
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.guard import guard, line_in
 from orchestrator.objective.protocol import (
     Head,

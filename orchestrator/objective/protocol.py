@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from orchestrator.core.data import DataPlan, DataSummary, Source
 from orchestrator.core.metric import Direction
-from orchestrator.core.problem import Problem
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.tasks.problem import Problem
+from orchestrator.core.trials.settings import TrialSettings
 
 if TYPE_CHECKING:
     import datasets
@@ -145,7 +145,7 @@ class WritesAnswers(Protocol):
     """An objective whose model answers a prompt with text, measured against a reference; optional members."""
 
     generation_metrics: Mapping[str, Direction]
-    """Some of ``core.generation.GENERATION_METRICS``; empty: answers are not measured."""
+    """Some of ``core.tasks.generation.GENERATION_METRICS``; empty: answers are not measured."""
 
     def prompts(
         self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int

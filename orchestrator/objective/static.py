@@ -13,11 +13,11 @@ from typing import Any
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.generation import GENERATION_METRICS
 from orchestrator.core.metric import Direction
-from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.problem import Problem
-from orchestrator.core.settings import RULES, Group
+from orchestrator.core.tasks.generation import GENERATION_METRICS
+from orchestrator.core.tasks.objective_facts import ObjectiveFacts
+from orchestrator.core.tasks.problem import Problem
+from orchestrator.core.trials.settings import RULES, Group
 from orchestrator.objective.loading import check_members, member_names, objective_facts, objective_names
 from orchestrator.objective.protocol import Head
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Source
 from orchestrator.core.errors import AssetError, LoratoryError, first_line
-from orchestrator.objective.converted import PART, values_in_parts
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
+from orchestrator.objective.rows.converted import PART, values_in_parts
+from orchestrator.objective.rows.text_pairs import PAIR
 from orchestrator.objective.sequences import LENGTHS, longest
-from orchestrator.objective.text_pairs import PAIR
 
 if TYPE_CHECKING:
     import datasets

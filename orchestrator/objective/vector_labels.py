@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.errors import DataError
-from orchestrator.core.labels import class_of, mapping_key
-from orchestrator.core.problem import Problem
+from orchestrator.core.tasks.labels import class_of, mapping_key
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.classification import TextClassification
-from orchestrator.objective.columns import with_columns
-from orchestrator.objective.found_classes import found_classes
-from orchestrator.objective.label_counts import errors_name_shift_set
-from orchestrator.objective.label_keys import absent_keys
-from orchestrator.objective.labels import NO_LABEL
+from orchestrator.objective.labels.class_ids import NO_LABEL
+from orchestrator.objective.labels.counts import errors_name_shift_set
+from orchestrator.objective.labels.found_classes import found_classes
+from orchestrator.objective.labels.keys import absent_keys
 from orchestrator.objective.protocol import Example, Splits
-from orchestrator.objective.slice_columns import kept_columns
+from orchestrator.objective.rows.columns import with_columns
+from orchestrator.objective.rows.slice_columns import kept_columns
+from orchestrator.objective.rows.text_pairs import PAIR, texts_of
 from orchestrator.objective.splits import Splitter, read_splits
-from orchestrator.objective.text_pairs import PAIR, texts_of
 
 if TYPE_CHECKING:
     import datasets

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from orchestrator.core.errors import ObjectiveError
-from orchestrator.objective.encoded_rows import EncodedRows, values_of
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.rows.encoded_rows import EncodedRows, values_of
 
 
 def rows_of(examples: Sequence[Example]) -> list[range]:

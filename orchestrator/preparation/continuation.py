@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.ledger.home import free_generation
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.prepared import PreparedSweep

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 from orchestrator.assets.models import pinned, version_of, with_version
-from orchestrator.core.control import extended
 from orchestrator.core.data import Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import StoppingPolicy
+from orchestrator.core.sweeps.control import extended
+from orchestrator.core.sweeps.policy import StoppingPolicy
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.sweeps import newest_with_trials

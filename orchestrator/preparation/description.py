@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.assets.models import resolve_model
-from orchestrator.core import deepspeed
 from orchestrator.core.data import DataSummary
-from orchestrator.core.function import FunctionPlan
+from orchestrator.core.methods import deepspeed
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.problem import Problem
 from orchestrator.core.space import ParamValue
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.function import FunctionPlan
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.protocol import Head, Objective, problem_of
-from orchestrator.objective.text_pairs import PAIR
+from orchestrator.objective.rows.text_pairs import PAIR
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.logged_models.adapters import FUNCTION, SweepAdapters
 from orchestrator.tracking.runs.description import DataInput, SweepDescription

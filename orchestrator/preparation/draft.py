@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.methods import FULL_RATE
+from orchestrator.core.methods.catalogue import FULL_RATE
 from orchestrator.search.prior.rates import expected_rate, shipped_rates
 
 _LENGTHS = (32, 64, 128, 256, 512)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.evaluation.forgetting import PREFIX, TEXTS, TOKENS
 
 

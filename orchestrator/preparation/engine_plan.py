@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core.generation import GenerationPlan
-from orchestrator.core.goal import names_of
-from orchestrator.core.methods import LENGTH, LORA, METHODS, OPTIONS, SCHEDULE, takers
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import AT_END
+from orchestrator.core.methods.catalogue import LENGTH, LORA, METHODS, OPTIONS, SCHEDULE, takers
+from orchestrator.core.sweeps.goal import names_of
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.generation import GenerationPlan
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import AT_END
 from orchestrator.evaluation.forgetting import PREFIX
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.spec.covering import covering
-from orchestrator.spec.possible import possible
+from orchestrator.spec.sections.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")

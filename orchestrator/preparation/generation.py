@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from orchestrator.core.generation import GenerationPlan
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.generation import GenerationPlan
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.target_length import SHARE, default_new_tokens, writes
-from orchestrator.spec.possible import possible
+from orchestrator.spec.sections.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 
 if TYPE_CHECKING:

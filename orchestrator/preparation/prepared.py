@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.assets.models import version_of
-from orchestrator.core.facts import FactChanges
-from orchestrator.core.function import file_digest
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Resources
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.facts import FactChanges
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Resources
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.tasks.function import file_digest
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Objective, Splits, generation_metrics
+from orchestrator.objective.rows.digest import digest
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
     MODEL_VERSION,

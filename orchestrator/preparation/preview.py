@@ -5,14 +5,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
-from orchestrator.core import deepspeed
 from orchestrator.core.data import DataSummary
+from orchestrator.core.methods import deepspeed
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Budget
-from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue, format_value
-from orchestrator.core.timetable import samples_of
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Budget
+from orchestrator.core.trials.settings import RULES
+from orchestrator.core.trials.timetable import samples_of
 from orchestrator.objective.protocol import Splits, generation_metrics
 from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.generation import answers_text
@@ -22,7 +22,7 @@ from orchestrator.search.confirmation import confirmation_text
 from orchestrator.search.learning_curve import learning_curve_text
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.rules import compared_at
-from orchestrator.spec.possible import possible_epochs
+from orchestrator.spec.sections.possible import possible_epochs
 from orchestrator.training.engine import Capacity, PackingEngine
 from orchestrator.training.process.computing import Computing, computing
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.core.methods import FULL, LORA
-from orchestrator.core.policy import PriorName
+from orchestrator.core.methods.catalogue import FULL, LORA
+from orchestrator.core.sweeps.policy import PriorName
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.defaults import Stored
 from orchestrator.report import words

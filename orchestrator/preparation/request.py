@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.assets.marks import mark, mark_of
 from orchestrator.core.data import Origin
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.secrets import redact
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
 from orchestrator.spec.sweep_spec import SweepSpec

@@ -4,19 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.core.class_weights import NONE
 from orchestrator.core.data import Source
-from orchestrator.core.goal import names_of
+from orchestrator.core.sweeps.goal import names_of
+from orchestrator.core.tasks.class_weights import NONE
 from orchestrator.evaluation.forgetting import check_names
 from orchestrator.objective.class_weights import class_weights
-from orchestrator.objective.languages import language_warning
 from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.rows.languages import language_warning
+from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.objective.splits import NearCopies, find_near_copies, folds
-from orchestrator.objective.text_pairs import row_texts
 from orchestrator.objective.truncation import truncated
 from orchestrator.report.data_text import data_lines
-from orchestrator.spec.possible import possible
+from orchestrator.spec.sections.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.model_check import CheckedModel, checked_splits
 from orchestrator.training.data.general import general_texts

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.errors import DataError, UserError
-from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.policy import StoppingName
+from orchestrator.core.sweeps.policy import StoppingName
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.sweep_spec import SweepSpec

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator.core.confirmed import confirmed
 from orchestrator.core.errors import UserError
-from orchestrator.core.ranking import ranked_by_result
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.confirmed import confirmed
+from orchestrator.core.trials.ranking import ranked_by_result
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial, slices_of
 from orchestrator.tracking.location import Location, connect

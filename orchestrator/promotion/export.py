@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import ModelError, UserError
-from orchestrator.core.methods import FULL, takers
+from orchestrator.core.methods.catalogue import FULL, takers
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.tracking.cards.model_card import GateLine, model_card

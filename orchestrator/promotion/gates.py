@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.core.gates import Gates, MetricBound
-from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
-from orchestrator.core.problem import Problem
+from orchestrator.core.sweeps.gates import Gates, MetricBound
+from orchestrator.core.sweeps.goal import Constraint
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.tracking.runs.wording import best_name
 
 if TYPE_CHECKING:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from orchestrator.core.errors import RefusedError, UserError
-from orchestrator.core.gates import Gates
-from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import check_alias, check_model_name, mlflow_key
-from orchestrator.core.problem import Problem
-from orchestrator.core.row_measures import Measurement
 from orchestrator.core.space import format_value
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.goal import Goal
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.tasks.problem import Problem
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.seed_noise import seed_sd
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Splits

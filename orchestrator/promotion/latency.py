@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.core.environment import usable_cores
+from orchestrator.core.system.environment import usable_cores
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult
 from orchestrator.tracking.logged_models.adapters import AdapterCard

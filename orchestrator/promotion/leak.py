@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import LoratoryError, in_short
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.objective.digest import digest
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.digest import digest
+from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.objective.splits import rule_of
 from orchestrator.objective.splits.draw import keyed_hash
-from orchestrator.objective.text_pairs import row_texts
 from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.stored_rows import rows_digest
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import ModelError, UserError
-from orchestrator.core.methods import FULL, METHODS
-from orchestrator.core.plan import Precision, WeightFormat
-from orchestrator.core.quantisation import format_of
+from orchestrator.core.methods.catalogue import FULL, METHODS
+from orchestrator.core.methods.quantisation import format_of
+from orchestrator.core.sweeps.plan import Precision, WeightFormat
 from orchestrator.evaluation.measure import forward
 from orchestrator.promotion.export import new_folder
 from orchestrator.tracking.cards.model_card import GateLine, merged_card

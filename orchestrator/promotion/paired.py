@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.seed_noise import ORIGIN, SeedSd, items_of
 from orchestrator.promotion.gates import GateResult
 

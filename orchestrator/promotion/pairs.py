@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from orchestrator.core.row_measures import Measurement
+from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.paired import paired_test
 from orchestrator.promotion.stored_rows import rows_of_version

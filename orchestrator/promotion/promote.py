@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from orchestrator.core.errors import TrackingError
+from orchestrator.core.methods.quantisation import format_of
 from orchestrator.core.names import mlflow_key
-from orchestrator.core.quantisation import format_of
 from orchestrator.core.space import format_value
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit

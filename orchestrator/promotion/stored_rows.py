@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.evaluation.slices import read_slice_columns, row_slices
 from orchestrator.ledger.home import sweep_dir

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from orchestrator.core.errors import CutShortError, DivergedError
 from orchestrator.core.metric import Metric
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.trial import Report, TrialState, TrialTask
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.trial import Report, TrialState, TrialTask
 from orchestrator.replay.replicates import Replicates
 from orchestrator.replay.table import TableTrial
 from orchestrator.training.engine import Capacity, StepResult, TrialRun

@@ -1,16 +1,16 @@
 """The trial table of a stored sweep."""
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.manifest import Owner
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.system.secrets import redact
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
 from orchestrator.report.leaderboard import metric_of
-from orchestrator.spec.overrides import with_start_points
+from orchestrator.spec.document.overrides import with_start_points
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 

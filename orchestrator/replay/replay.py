@@ -8,12 +8,12 @@ from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Confirm, Resources
-from orchestrator.core.ranking import ranked_by_score
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import Decision, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Confirm, Resources
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.trial import Decision, Report, TrialRecord, TrialState
 from orchestrator.ledger.memory import MemoryLedger
 from orchestrator.preparation.engine_plan import plan_search
 from orchestrator.replay.engine import TableEngine

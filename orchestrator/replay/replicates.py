@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import FloatRange, ParamValue, Space
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.replay.table import TableTrial, TrialTable
 
 _Values: TypeAlias = tuple[ParamValue, ...]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.replay.replay import Replayed
 from orchestrator.replay.table import TrialTable
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

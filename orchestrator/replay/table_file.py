@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.settings import RULES, TrialSettings
 from orchestrator.core.space import ParamValue, format_value
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.core.trials.settings import RULES, TrialSettings
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
 
 if TYPE_CHECKING:

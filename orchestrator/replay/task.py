@@ -7,14 +7,14 @@ from pathlib import Path
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
-from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.settings import RULES, Group
-from orchestrator.core.timetable import Timetable
+from orchestrator.core.tasks.objective_facts import ObjectiveFacts
+from orchestrator.core.trials.settings import RULES, Group
+from orchestrator.core.trials.timetable import Timetable
 from orchestrator.preparation.defaults import Stored, with_rung_metric, with_trial_length
 from orchestrator.replay.table import TrialTable
 from orchestrator.search.stopping.points import report_points
 from orchestrator.spec.load import load_text
-from orchestrator.spec.possible import possible_epochs
+from orchestrator.spec.sections.possible import possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 
 DIRECTIONS = {

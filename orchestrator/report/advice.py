@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from orchestrator.core.methods import LORA, takers
-from orchestrator.core.trial import OVERFITTING, TrialState
+from orchestrator.core.methods.catalogue import LORA, takers
+from orchestrator.core.trials.trial import OVERFITTING, TrialState
 from orchestrator.evaluation.learning_curve import MoreRows
 from orchestrator.report import words
 from orchestrator.report.bounds import TouchedBound

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.settings import RULES
 from orchestrator.core.space import (
     Choices,
     FloatRange,
@@ -14,6 +13,7 @@ from orchestrator.core.space import (
     is_number,
     place_in_range,
 )
+from orchestrator.core.trials.settings import RULES
 from orchestrator.report import words
 from orchestrator.report.findings import Finding, Rule, unknown
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.core.confirmed import Confirmed, confirmed
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import ranked_by_result
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.confirmed import Confirmed, confirmed
+from orchestrator.core.trials.ranking import ranked_by_result
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.evaluation.score_intervals import MetricInterval, seeds_interval
 from orchestrator.report import words

@@ -1,8 +1,8 @@
 """The findings of a sweep in plain words. ``explain`` and the report page show them."""
 
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.advice import advice
 from orchestrator.report.bounds import BEST, bound_findings, touched_bounds

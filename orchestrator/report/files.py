@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.errors import in_short
-from orchestrator.core.goal import Goal
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.goal import Goal
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.charts.chart import Chart

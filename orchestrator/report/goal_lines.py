@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
-from orchestrator.core.confirmed import confirmed
-from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import front, ranked_by_result
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.goal import Goal
+from orchestrator.core.trials.confirmed import confirmed
+from orchestrator.core.trials.ranking import front, ranked_by_result
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.report import words
 
 _MOST = 8

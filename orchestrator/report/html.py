@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import state_word
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import state_word
+from orchestrator.core.system.secrets import redact
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.charts.chart import Chart, theme
 from orchestrator.report.data_text import data_lines

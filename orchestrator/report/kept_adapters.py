@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.core.methods import takers
+from orchestrator.core.methods.catalogue import takers
 from orchestrator.core.metric import Metric
-from orchestrator.core.policy import PREFER, Preferred
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.policy import PREFER, Preferred
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.evaluation.score_intervals import MetricInterval, adapter_ties, metric_intervals
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.core.configurations import ConfigurationSet
-from orchestrator.core.goal import Goal, metric_from_json
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import Goal, metric_from_json
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.ranking import front, of_the_search, ranked_by_result
+from orchestrator.core.trials.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
 from orchestrator.evaluation.score_intervals import MetricInterval
 from orchestrator.evaluation.suspected_labels import FILE
 from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAdapters

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.sweep_spec import SweepSpec

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.calibration import AdapterCalibration, kept_calibration
 from orchestrator.evaluation.class_scores import ClassScores, class_scores
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.report.leaderboard import Leaderboard, Row
 
 

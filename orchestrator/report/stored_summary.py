@@ -3,7 +3,7 @@
 import logging
 
 from orchestrator.core.errors import in_short
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.leaderboard import metric_of
 from orchestrator.report.summary import Importances, Summary, summarise

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from orchestrator.core.control import ControlRequest
 from orchestrator.core.data import DataSummary, class_names
-from orchestrator.core.environment import PROGRAM
-from orchestrator.core.plan import EngineName
-from orchestrator.core.ranking import of_the_search, start_trials
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.control import ControlRequest
+from orchestrator.core.sweeps.plan import EngineName
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.system.environment import PROGRAM
+from orchestrator.core.trials.ranking import of_the_search, start_trials
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.learning_curve import LearningCurve, learning_curve
 from orchestrator.evaluation.winner_score import CorrectedScore, corrected_winner
 from orchestrator.ledger.home import sweep_dir

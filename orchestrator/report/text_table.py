@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from orchestrator.core.goal import Goal
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepStatus, state_word
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.goal import Goal
+from orchestrator.core.sweeps.sweep import SweepStatus, state_word
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.leaderboard import Leaderboard, Row

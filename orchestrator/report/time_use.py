@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.trial import TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.core.trial import LIMIT, TrialState
+from orchestrator.core.trials.trial import LIMIT, TrialState
 from orchestrator.report import words
 from orchestrator.report.findings import Finding, Rule, unknown
 from orchestrator.report.leaderboard import STILL_FALLING, Row, last_fall

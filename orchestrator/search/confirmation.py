@@ -8,10 +8,10 @@ Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.policy import Confirm, Confirmation
-from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import Confirm, Confirmation
+from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.search.plan import SearchPlan
 
 SHARE = 0.15

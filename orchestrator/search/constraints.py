@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from optuna.trial import FrozenTrial
 
-from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.goal import Goal
+from orchestrator.core.trials.trial import TrialRecord
 
 PREFIX = "constraints:"
 """Prefix of the system attributes in which ``optuna.Trial.set_constraint`` stores excesses."""

@@ -7,7 +7,7 @@ kill the next coordinator completes an action from the committed answer.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.core.control import (
+from orchestrator.core.sweeps.control import (
     Answer,
     ControlKind,
     ControlRequest,
@@ -17,8 +17,8 @@ from orchestrator.core.control import (
     paused_by,
     stop_reasons,
 )
-from orchestrator.core.policy import Budget
-from orchestrator.core.trial import Action, TrialRecord
+from orchestrator.core.sweeps.policy import Budget
+from orchestrator.core.trials.trial import Action, TrialRecord
 from orchestrator.ledger.codec import canonical
 from orchestrator.ledger.memory import RequestLog
 

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.core.control import ControlRequest
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.policy import Until
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
+from orchestrator.core.sweeps.control import ControlRequest
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.policy import Until
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, outside, overfitting
 from orchestrator.ledger.memory import SweepLedger
 from orchestrator.search.confirmation import ConfirmationQueue, FreshTraining

@@ -7,7 +7,7 @@ import numpy as np
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.surrogate.encoding import Encoding
 from orchestrator.search.surrogate.model import best_point

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import of_the_search
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialRecord
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

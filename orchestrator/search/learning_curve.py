@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
-from orchestrator.core.policy import CURVE_SHARES
-from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import CURVE_SHARES
+from orchestrator.core.trials.ranking import ranked_by_result
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.search.confirmation import FreshTraining
 from orchestrator.search.plan import SearchPlan
 

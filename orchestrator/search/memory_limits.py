@@ -7,9 +7,9 @@ trial that ran out of memory is expected to run out of memory too.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.settings import RULES
 from orchestrator.core.space import ParamValue, format_value
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.settings import RULES
+from orchestrator.core.trials.trial import TrialRecord
 
 SIZES = ("batch_size", "max_length", "rank")
 """Parameters whose larger values need more memory."""

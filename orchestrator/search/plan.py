@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.policy import Budget, Confirm, Confirmation, SamplerPolicy, StoppingPolicy
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.core.timetable import Timetable
+from orchestrator.core.sweeps.policy import Budget, Confirm, Confirmation, SamplerPolicy, StoppingPolicy
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.timetable import Timetable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,9 +24,9 @@ from typing_extensions import override
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.grid import MOST_POINTS, endless
-from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import Choices, Constant, Parameter, ParamValue, Space
+from orchestrator.core.sweeps.policy import SamplerName, SamplerPolicy
 from orchestrator.search.space import distributions
 from orchestrator.search.study_views import one_per_parameter_set, with_ended, without_trial
 from orchestrator.search.surrogate.encoding import Encoding

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from orchestrator.core.policy import Budget
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import Budget
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 
 FEWEST_FAILURES = 5
 """A sweep with fewer failed trials is never stopped for failing."""

@@ -20,10 +20,10 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.grid import all_points
-from orchestrator.core.policy import Budget, SamplerName
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import Budget, SamplerName
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.ledger.codec import canonical
 from orchestrator.ledger.connection import retry_on_disconnect, table_creation_lock, wait_for_server
 from orchestrator.ledger.database import Database, connect_args, tune_sqlite

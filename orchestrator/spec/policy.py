@@ -5,13 +5,13 @@ from pathlib import Path
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from orchestrator.core.gates import Gates
-from orchestrator.spec.document import read_yaml
-from orchestrator.spec.fields import Section
-from orchestrator.spec.gates import GatesSection
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.spec.document.problems import Place, Problems
+from orchestrator.spec.document.yaml_text import read_yaml
 from orchestrator.spec.load import read_text
-from orchestrator.spec.messages import location, message
-from orchestrator.spec.problems import Place, Problems
+from orchestrator.spec.sections.fields import Section
+from orchestrator.spec.sections.gates import GatesSection
+from orchestrator.spec.sections.messages import location, message
 
 
 class _PolicyFile(Section):

@@ -3,8 +3,8 @@
 import re
 from typing import Any, cast
 
-from orchestrator.core.methods import OPTIONS
-from orchestrator.spec.sections import REQUIRED, SweepFile
+from orchestrator.core.methods.catalogue import OPTIONS
+from orchestrator.spec.sections.sweep_file import REQUIRED, SweepFile
 
 
 def json_schema() -> dict[str, Any]:

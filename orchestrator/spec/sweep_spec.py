@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Source
-from orchestrator.core.deepspeed import Config
-from orchestrator.core.function import FunctionPlan
-from orchestrator.core.gates import Gates
-from orchestrator.core.generation import GenerationRequest
+from orchestrator.core.methods.deepspeed import Config
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import Attention, Precision
-from orchestrator.core.policy import (
+from orchestrator.core.space import ParamValue, Space
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.plan import Attention, Precision
+from orchestrator.core.sweeps.policy import (
     PREFER,
     Budget,
     Confirm,
@@ -23,8 +23,8 @@ from orchestrator.core.policy import (
     StoppingPolicy,
     Tracking,
 )
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.space import ParamValue, Space
+from orchestrator.core.tasks.function import FunctionPlan
+from orchestrator.core.tasks.generation import GenerationRequest
 from orchestrator.spec.trial_length import earliest_rung, largest_batch, largest_warmup, longest_samples
 
 

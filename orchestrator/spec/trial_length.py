@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.core.timetable import samples_of
-from orchestrator.spec.possible import possible, possible_epochs
+from orchestrator.core.trials.timetable import samples_of
+from orchestrator.spec.sections.possible import possible, possible_epochs
 
 MIN_STEPS = 256
 """Optimizer steps of a trial without ``training.epochs``, if ``MAX_EPOCHS`` allows them. A new head and an adapter with

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan
-from orchestrator.core.function import FunctionPlan
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.tasks.function import FunctionPlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.training.function.engine import FunctionEngine
 
 MEASURED = ("time/", "memory/")

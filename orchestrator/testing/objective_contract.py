@@ -10,10 +10,10 @@ import pytest
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Source
-from orchestrator.core.plan import EnginePlan
-from orchestrator.objective.digest import digest
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.objective.loading import check_members, members_of
 from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.objective.rows.digest import digest
 from orchestrator.objective.sequences import longest, separate
 from orchestrator.objective.windows import join_windows, rows_of
 from orchestrator.training.checks.rehearsal import random_logits, rehearse

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
 
 METRIC = "val/accuracy"
 POINTS = (1000, 2000)

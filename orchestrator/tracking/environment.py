@@ -4,8 +4,8 @@ import logging
 import os
 from types import ModuleType
 
-from orchestrator.core.environment import set_environment_defaults
 from orchestrator.core.errors import TrackingError
+from orchestrator.core.system.environment import set_environment_defaults
 
 DEFAULTS = {
     # MLflow's log records then go to our handlers, instead of a handler of its own on the screen.
@@ -18,7 +18,7 @@ DEFAULTS = {
     # Nothing here uses the server's jobs; without them it is 2 processes instead of 10, and starts twice as fast.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-"""Set before the import of MLflow, unless set by the user; ``core.environment`` has switched telemetry off."""
+"""Set before the import of MLflow, unless set by the user; ``core.system.environment`` has switched telemetry off."""
 
 
 def load_mlflow() -> ModuleType:

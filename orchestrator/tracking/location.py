@@ -14,8 +14,8 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 
 from orchestrator.core.errors import TrackingError
-from orchestrator.core.policy import Tracking
-from orchestrator.core.secrets import redact
+from orchestrator.core.sweeps.policy import Tracking
+from orchestrator.core.system.secrets import redact
 from orchestrator.tracking.environment import load_mlflow
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.core.errors import LONGEST, TrackingError, UserError, first_line
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.secrets import redact
 from orchestrator.tracking.environment import load_mlflow
 
 RETRIED = frozenset({408, 409, 425, 429, 499})

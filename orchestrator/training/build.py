@@ -2,7 +2,7 @@
 
 import importlib
 
-from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
 from orchestrator.objective.protocol import Splits
 from orchestrator.training.engine import Engine
 from orchestrator.training.solo.workers import Launch

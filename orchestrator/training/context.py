@@ -6,12 +6,12 @@ from pathlib import Path
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.generation import GenerationPlan
-from orchestrator.core.manifest import Owner
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.generation import GenerationPlan
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.forgetting import PREFIX, Behaviour
 from orchestrator.evaluation.generation.answers import AnswerRows
 from orchestrator.evaluation.shift import shift_metrics

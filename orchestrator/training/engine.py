@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from orchestrator.core.errors import CutShortError, DivergedError
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.trial import Report, TrialTask
 
 Measure: TypeAlias = Callable[[Path, TrialTask, str], Measurement]
 """``Engine.measure``, possibly of an engine in another process."""

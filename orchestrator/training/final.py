@@ -6,14 +6,14 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from orchestrator.core.confirmed import confirmed
-from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.ranking import ranked_by_score
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.confirmed import confirmed
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate, write_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import MARGIN, tuned_metrics, tuned_threshold
 from orchestrator.evaluation.forgetting import GENERAL, PREFIX

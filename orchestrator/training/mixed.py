@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.core.errors import DivergedError
-from orchestrator.core.methods import FULL
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.methods.catalogue import FULL
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.evaluation.forgetting import GENERAL
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.checks.adapter_check import check_adapters

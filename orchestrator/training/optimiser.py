@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from orchestrator.core.methods import METHODS
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import METHODS
+from orchestrator.core.trials.settings import TrialSettings
 
 if TYPE_CHECKING:
     import torch

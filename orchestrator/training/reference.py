@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.core.manifest import sync
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.manifest import sync
 from orchestrator.evaluation.measure import predictions
-from orchestrator.objective.encoded_rows import add_values, values_of
 from orchestrator.objective.protocol import REFERENCE, ComparesWithBase, Example, Objective
+from orchestrator.objective.rows.encoded_rows import add_values, values_of
 from orchestrator.training.data.encoding import PART
 from orchestrator.training.model.base_model import load_base
 from orchestrator.training.process.memory import free_memory

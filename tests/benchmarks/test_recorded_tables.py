@@ -9,7 +9,7 @@ import pytest
 from benchmarks.tables.describe import SHARES, describe, markdown
 from benchmarks.tables.record import FOLDER, TASKS, configurations
 from orchestrator.api import load_sweep
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.codec import canonical
 from orchestrator.replay.replay import replay
 from orchestrator.replay.table_file import read_table

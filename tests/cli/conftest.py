@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli.app import make_app
-from orchestrator.core.facts import FactChanges
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import Outcome, TrialState
+from orchestrator.core.sweeps.facts import FactChanges
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import Outcome, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.sweeps import open_sweep
+from tests.commands import call
 from tests.report.examples import BASELINE, DATA, METRIC, make_records
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,6 +59,18 @@ def command() -> Run:
             text=True,
         )
         assert check is None or done.returncode == check, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def called() -> Run:
+    """Run a command in this process, with the exit code and messages of a new one."""
+
+    def run(*arguments: str, check: int = 0, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        done = call(*arguments, stdin=stdin)
+        assert done.returncode == check, done.stderr
         return done
 
     return run

@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from orchestrator.cli.commands.clean import folder_bytes
 from orchestrator.core.errors import SweepLockedError, UserError
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.replay.table_file import read_table

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from orchestrator.core.control import Answer, ControlKind, ControlRequest
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest
+from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.ledger.ledger import Ledger
 from tests.cli.conftest import Invoke
 

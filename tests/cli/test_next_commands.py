@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from orchestrator.cli.next_commands import extend_command, resume_command
-from orchestrator.core.environment import program
-from orchestrator.core.policy import Budget, Until
+from orchestrator.core.sweeps.policy import Budget, Until
+from orchestrator.core.system.environment import program
 from orchestrator.preparation.continuation import resumption_text
 from tests.report.examples import make_records
 

@@ -7,8 +7,8 @@ import pytest
 from orchestrator.cli.plan_view import plan_text
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Budget
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Budget
 from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.preview import SweepPlan
 from orchestrator.training.process.computing import computing

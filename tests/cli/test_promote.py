@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.cli.commands.promote import show_judgement
 from orchestrator.cli.screen import Screen
-from orchestrator.core.gates import Gates, MetricBound
+from orchestrator.core.sweeps.gates import Gates, MetricBound
 from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.judge import PromotionRequest, judge
 from orchestrator.statistics.intervals import Interval

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import Result
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote

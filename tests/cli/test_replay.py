@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.facts import FactChanges
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.facts import FactChanges
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import Outcome, Report, TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.replay.table_file import write_table
 from orchestrator.search.sweeps import open_sweep

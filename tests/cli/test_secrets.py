@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.secrets import redact
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.tables import sweeps, trials
 from orchestrator.tracking.location import Location, connect

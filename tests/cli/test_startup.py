@@ -26,7 +26,7 @@ HEAVY = {
 PROBE = """
 import json, sys
 sys.argv = ["loratory", *json.loads(sys.argv[1])]
-from orchestrator.core.environment import set_environment_defaults
+from orchestrator.core.system.environment import set_environment_defaults
 set_environment_defaults()
 from orchestrator.cli.app import run
 code = run()

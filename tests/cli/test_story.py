@@ -1,11 +1,14 @@
-"""All commands on a tiny model: sweep, resume, report, promote, predict, export, rollback."""
+"""All commands on a tiny model: sweep, resume, report, promote, predict, export, rollback.
+
+Three of them run in new processes: one that trains, one that is refused, one that reads its input.
+"""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Invoke, Run
+from tests.cli.conftest import Run
 from tests.cli.test_startup import HEAVY, probe
 from tests.conftest import copied
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
@@ -18,9 +21,9 @@ def sweep_file(tmp_path: Path, empty_store: Path) -> Path:
 
 
 @pytest.mark.e2e
-def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file: Path, tmp_path: Path) -> None:
+def test_sweep_promote_predict_rollback(command: Run, called: Run, sweep_file: Path, tmp_path: Path) -> None:
     measured = ("--set", "resources.parallel_trials=null")
-    plan = json.loads(command("sweep", str(sweep_file), "--dry-run", "--json", *measured).stdout)
+    plan = json.loads(called("sweep", str(sweep_file), "--dry-run", "--json", *measured).stdout)
     assert plan["engine"] == "packed"
     assert "tokens/s" in plan["why"]
     assert plan["rows"] == {"train": 64, "validation": 32, "test": 32}
@@ -34,7 +37,7 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     assert "trial 1 ended complete" in first.stderr
     assert "Warning" not in first.stderr
 
-    again = command("sweep", str(sweep_file), "--inline", "--trials", "3", "--json")
+    again = called("sweep", str(sweep_file), "--inline", "--trials", "3", "--json")
     assert "trial 2 started" in again.stderr
     assert "trial 1 started" not in again.stderr
     assert "tiny#1 is finished" in again.stderr
@@ -43,24 +46,24 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     code, modules, message = probe("sweep", str(sweep_file), "--inline", "--trials", "3")
     assert (code, "tiny#1 is finished" in message) == (0, True)
     assert modules & HEAVY <= {"optuna", "numpy"}, "these two take a third of a second"
-    looked = invoke("sweep", str(sweep_file), "--trials", "3", "--dry-run").output
+    looked = called("sweep", str(sweep_file), "--trials", "3", "--dry-run").stdout
     assert "This command does nothing: tiny#1 is finished" in looked
     assert "settings" not in looked
-    more = json.loads(command("sweep", str(sweep_file), "--trials", "5", "--dry-run", "--json").stdout)
+    more = json.loads(called("sweep", str(sweep_file), "--trials", "5", "--dry-run", "--json").stdout)
     assert more["action"] == "resumes tiny#1: 3 trials ended, 2 new trials start"
-    beside = json.loads(command("sweep", str(sweep_file), "--fresh", "--dry-run", "--json").stdout)
+    beside = json.loads(called("sweep", str(sweep_file), "--fresh", "--dry-run", "--json").stdout)
     assert beside["action"] == "starts the new sweep tiny#2 beside tiny#1"
     assert beside["tokens"] == "reused (train, validation, test)"
     best, worst = board[0]["number"], board[-1]["number"]
 
     sweep_file.write_text(SWEEP.replace("choices: [2, 4]", "choices: [2, 8]"))
-    assert "--fresh" in command("sweep", str(sweep_file), "--dry-run", check=2).stderr
+    assert "--fresh" in called("sweep", str(sweep_file), "--dry-run", check=2).stderr
     changed = command("sweep", str(sweep_file), "--inline", check=2)
     assert "--fresh" in changed.stderr
     assert "Traceback" not in changed.stderr
 
     why = ("--force", "--reason", "a story")
-    refused = command("promote", "tiny", "--dry-run", "--json", check=3)
+    refused = called("promote", "tiny", "--dry-run", "--json", check=3)
     assert "does not pass the gates: baseline: val/accuracy" in refused.stderr
     judged = json.loads(refused.stdout)
     assert (judged["verdict"], judged["version"], judged["dry_run"]) == ("refuse", None, True)
@@ -69,24 +72,24 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     assert verdicts["leak"] == ("promote", True)
     policy = tmp_path / "policy.yaml"
     policy.write_text("gates: {baseline_gain: null, metrics: {test/accuracy: {min: 0}}}")
-    allowed = json.loads(command("promote", "tiny", "--dry-run", "--json", "--policy", str(policy)).stdout)
+    allowed = json.loads(called("promote", "tiny", "--dry-run", "--json", "--policy", str(policy)).stdout)
     assert allowed["verdict"] == "promote"
     assert {"baseline", "test/accuracy"} & {item["gate"] for item in allowed["gates"]} == {"test/accuracy"}
-    assert "no model tiny" in command("registry", "history", "tiny", check=2).stderr
-    shown = command("promote", "tiny", check=3).stdout
+    assert "no model tiny" in called("registry", "history", "tiny", check=2).stderr
+    shown = called("promote", "tiny", check=3).stdout
     assert "rule: a gain > 0 in val/accuracy over the baseline" in shown
-    promoted = json.loads(command("promote", "tiny", "--json", *why).stdout)
+    promoted = json.loads(called("promote", "tiny", "--json", *why).stdout)
     assert (promoted["trial"], promoted["version"], promoted["aliases"]) == (best, 1, ["champion"])
 
     answer = json.loads(command("predict", "tiny", "--json", stdin="the film was good\n\nawful\n").stdout)
     assert answer["model"] == "tiny/1"
     assert [item["text"] for item in answer["predictions"]] == ["the film was good", "", "awful"]
 
-    assert "--retrain" in command("promote", "tiny", "--trial", str(worst), check=2).stderr
-    assert "does not pass" in command("promote", "tiny", "--trial", str(worst), "--retrain", check=3).stderr
-    second = json.loads(command("promote", "tiny", "--trial", str(worst), "--retrain", "--json", *why).stdout)
+    assert "--retrain" in called("promote", "tiny", "--trial", str(worst), check=2).stderr
+    assert "does not pass" in called("promote", "tiny", "--trial", str(worst), "--retrain", check=3).stderr
+    second = json.loads(called("promote", "tiny", "--trial", str(worst), "--retrain", "--json", *why).stdout)
     assert (second["trial"], second["version"], second["previous"]) == (worst, 2, "tiny/1")
-    assert json.loads(command("rollback", "tiny", "--json").stdout)["version"] == 1
+    assert json.loads(called("rollback", "tiny", "--json").stdout)["version"] == 1
 
-    exported = json.loads(command("export", "tiny", str(tmp_path / "out"), "--json").stdout)
+    exported = json.loads(called("export", "tiny", str(tmp_path / "out"), "--json").stdout)
     assert {"adapter_config.json", "adapter_model.safetensors"} <= set(exported["files"])

@@ -11,13 +11,13 @@ from rich.console import Console
 from orchestrator.cli.lines import Lines
 from orchestrator.cli.live import RESERVED_LINES, LiveView
 from orchestrator.cli.progress import Progress
-from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.policy import Budget
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Action, Decision, TrialRecord, TrialState
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest, Limits
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.sweeps.policy import Budget
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import Action, Decision, TrialRecord, TrialState
 from orchestrator.report.leaderboard import leaderboard
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import TrialFolder

@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.errors import SuspendedError
-from orchestrator.core.plan import EngineName
+from orchestrator.core.sweeps.plan import EngineName
 from tests.cluster.fake_sweep import FakeSweep
 from tests.fakes.fake_engine import FakeEngineFactory
 

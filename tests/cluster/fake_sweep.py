@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from orchestrator.cluster.executor import Executor, ignore_message
-from orchestrator.core.control import ControlKind, ControlRequest
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import Choices, FloatRange, Parameter, Space
-from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.core.sweeps.control import ControlKind, ControlRequest
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.trials.trial import Decision, Report, TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan

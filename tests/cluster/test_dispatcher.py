@@ -8,8 +8,8 @@ import pytest
 from orchestrator.cluster.dispatcher import MOST_LOST, Dispatcher, SlotAction
 from orchestrator.cluster.orders import Advance, Assignment, Crashed, Diverged, Finish, Finished, Reported, Unusable
 from orchestrator.core.errors import AssetError
-from orchestrator.core.policy import StoppingName
-from orchestrator.core.trial import Report, TrialState
+from orchestrator.core.sweeps.policy import StoppingName
+from orchestrator.core.trials.trial import Report, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep

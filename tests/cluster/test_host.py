@@ -10,10 +10,10 @@ import pytest
 from orchestrator.cluster.host import SlotHost
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Reported, StepOutcome, Unusable
 from orchestrator.core.errors import AssetError, LoratoryError, SuspendedError
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.checkpoints import trial_folder
 from orchestrator.training.engine import Engine
 from tests.cluster.fake_sweep import POINTS, FakeSweep

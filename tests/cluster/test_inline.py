@@ -9,8 +9,8 @@ import pytest
 from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.inline import InlineExecutor
-from orchestrator.core.plan import EngineName
-from orchestrator.core.policy import SamplerName, StoppingName
+from orchestrator.core.sweeps.plan import EngineName
+from orchestrator.core.sweeps.policy import SamplerName, StoppingName
 from tests.cluster.fake_sweep import FakeSweep
 from tests.contracts.executor_contract import ExecutorContract, PackedContract
 from tests.fakes.fake_engine import FakeEngineFactory

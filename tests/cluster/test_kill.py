@@ -16,7 +16,7 @@ import pytest
 
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import LOG_FILE
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from tests.cluster.fake_sweep import FakeSweep, decisions
 from tests.contracts.executor_contract import check_ended

@@ -9,11 +9,11 @@ from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan, Precision
-from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import FloatRange, IntRange, Parameter, Space
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.sweeps.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingPolicy
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan

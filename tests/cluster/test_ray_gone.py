@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from tests.cluster.test_kill import is_alive, ray_files, trained
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from orchestrator.core.trial import TrialState, TrialTask
+from orchestrator.core.trials.trial import TrialState, TrialTask
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
 from orchestrator.training.build import build_engine

@@ -11,8 +11,8 @@ from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.errors import UserError
-from orchestrator.core.policy import StoppingName
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.policy import StoppingName
+from orchestrator.core.trials.trial import TrialState
 from tests.cluster.fake_sweep import Diary, FakeSweep, decisions
 from tests.cluster.test_dispatcher import Drive
 from tests.contracts.executor_contract import ExecutorContract, check_ended

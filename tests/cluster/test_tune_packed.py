@@ -15,8 +15,8 @@ import pytest
 
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.cluster.tune_pack import run_in_new_thread
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import StoppingName
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.policy import StoppingName
 from tests.cluster import test_tune
 from tests.cluster.fake_sweep import POINTS, Diary, FakeSweep
 from tests.contracts.executor_contract import PackedContract, check_ended

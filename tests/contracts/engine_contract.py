@@ -16,14 +16,14 @@ import torch
 from peft import PeftModel
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.deepspeed import Config
 from orchestrator.core.errors import DivergedError, LoratoryError
-from orchestrator.core.methods import LORA, takers
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.quantisation import Quantisation, loading_arguments
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import LORA, takers
+from orchestrator.core.methods.deepspeed import Config
+from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.checkpoints.heartbeat import samples_trained
 from orchestrator.training.checkpoints.recorded_test import FILE, read_recorded_test

@@ -8,12 +8,12 @@ import pytest
 
 from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.host import EngineFactory
-from orchestrator.core.control import ControlKind
 from orchestrator.core.errors import AssetError
-from orchestrator.core.plan import EngineName
-from orchestrator.core.policy import StoppingName
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialRecord, TrialState, TrialTask
+from orchestrator.core.sweeps.control import ControlKind
+from orchestrator.core.sweeps.plan import EngineName
+from orchestrator.core.sweeps.policy import StoppingName
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState, TrialTask
 from tests.cluster.fake_sweep import METRIC, POINTS, Diary, FakeSweep
 from tests.fakes.fake_engine import FakeEngineFactory, batches, events
 

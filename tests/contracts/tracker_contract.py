@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.runs.description import SweepDescription, sweep_key
 from orchestrator.tracking.runs.synchroniser import Synchroniser

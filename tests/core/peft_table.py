@@ -1,4 +1,4 @@
-"""Writes ``orchestrator/core/peft_methods.json``: the methods of the installed peft, and their options.
+"""Writes ``orchestrator/core/methods/peft_methods.json``: the methods of the installed peft, and their options.
 
 python -m tests.core.peft_table
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING
 
-import orchestrator.core
-from orchestrator.core.methods import METHODS, OWNED
+import orchestrator.core.methods.catalogue
+from orchestrator.core.methods.catalogue import METHODS, OWNED
 
-FILE = Path(orchestrator.core.__file__).parent / "peft_methods.json"
+FILE = Path(orchestrator.core.methods.catalogue.__file__).parent / "peft_methods.json"
 
 _KINDS = {int: "integer", float: "number", str: "text", bool: "boolean", list: "list", dict: "mapping", set: "list"}
 _PROMPT = "prompt_encoder"

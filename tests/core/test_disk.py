@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.disk import disk_fault, suspending
 from orchestrator.core.errors import SuspendedError
+from orchestrator.core.system.disk import disk_fault, suspending
 
 FULL = os.strerror(errno.ENOSPC)
 

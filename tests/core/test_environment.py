@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.environment import program, usable_cores
+from orchestrator.core.system.environment import program, usable_cores
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.facts import FACTS_VERSION, FactChanges, SweepFacts, facts_from_json, facts_to_json
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan, Precision
-from orchestrator.core.policy import Preferred
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.sweeps.facts import FACTS_VERSION, FactChanges, SweepFacts, facts_from_json, facts_to_json
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.sweeps.policy import Preferred
 
 SOURCE = Source(origin=Origin.HUB, name="org/rows", config="en")
 PLAN = EnginePlan(

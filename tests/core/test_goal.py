@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.goal import Constraint, Goal, goal, metric_from_json
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.ranking import front, ranked_by_result, ranked_by_score
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import Constraint, Goal, goal, metric_from_json
+from orchestrator.core.trials.ranking import front, ranked_by_result, ranked_by_score
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.report.goal_lines import goal_lines
 
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)

@@ -11,9 +11,9 @@ from orchestrator.cli.lines import Lines
 from orchestrator.cli.live import LiveView
 from orchestrator.cli.progress import Progress
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.policy import Budget
-from orchestrator.core.timetable import Timetable
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.policy import Budget
+from orchestrator.core.trials.timetable import Timetable
 from orchestrator.testing import ObserverContract
 from orchestrator.tracking.runs.reconciler import Reconciler
 from orchestrator.training.checkpoints.retention import Retention

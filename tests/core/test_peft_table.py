@@ -5,7 +5,7 @@ from pathlib import Path
 
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from orchestrator.core.methods import METHODS, REFUSED, Method, Option
+from orchestrator.core.methods.catalogue import METHODS, REFUSED, Method, Option
 from tests.core.peft_table import FILE, OURS, text
 
 PAGE = Path(__file__).parents[2] / "docs/howto/methods.md"

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.ranking import ranked_by_result, ranked_by_score, result_key, score_key
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.trials.ranking import ranked_by_result, ranked_by_score, result_key, score_key
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 ERROR = Metric(name="val/accuracy", direction=Direction.MINIMIZE)

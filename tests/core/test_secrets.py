@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from orchestrator.core.secrets import RedactingFormatter, redact, redacted, unmasked
+from orchestrator.core.system.secrets import RedactingFormatter, redact, redacted, unmasked
 
 _ODBC = "mssql+pyodbc:///?odbc_connect=UID%3Du%3BPWD%3D"
 

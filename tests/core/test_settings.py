@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.errors import SpecError, UserError
-from orchestrator.core.settings import SETTING_RULES, TrialSettings
+from orchestrator.core.trials.settings import SETTING_RULES, TrialSettings
 
 
 def test_defaults_keep_their_rules() -> None:

@@ -13,7 +13,7 @@ from orchestrator.assets.code_digest import code_of
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError, LedgerError
-from orchestrator.core.sqlite_file import first_bytes, is_sqlite
+from orchestrator.core.system.sqlite_file import first_bytes, is_sqlite
 from orchestrator.ledger.ledger import Ledger
 from tests.faults.places import read_only
 

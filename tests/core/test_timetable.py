@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.timetable import Timetable, samples_of
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.timetable import Timetable, samples_of
 
 POINTS = (500, 1000, 1500, 2000)
 

@@ -6,9 +6,9 @@ import pytest
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import Choices, Constant, FloatRange, Parameter, Space
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.control import ControlRequest
+from orchestrator.core.sweeps.control import ControlRequest
 from orchestrator.ledger.ledger import Ledger
 from tests.e2e.conftest import Installation
 

@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.assets.models import resolve_model
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.loading import load_objective, objective_facts
 from orchestrator.spec.load import load_spec
 from tests.e2e.conftest import SMOKE, Installation

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.calibration import (
     FILE,
     AdapterCalibration,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.class_scores import class_scores
 from orchestrator.evaluation.worst_rows import FILE, worst_rows_sentence, write_worst_rows
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from orchestrator.core.trial import Report
+from orchestrator.core.trials.trial import Report
 from orchestrator.evaluation.exits import diverged, overfitting
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.evaluation.forgetting import DRIFT, GENERAL_LOSS, LOSS, behaviour, drift, forgetting
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.adapters import adapt

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import batches, measure
 from orchestrator.objective.protocol import Objective

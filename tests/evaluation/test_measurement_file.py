@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import (
     kept_measurement,
     kept_test_file,

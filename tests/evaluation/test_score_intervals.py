@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals, seeds_interval

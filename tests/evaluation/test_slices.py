@@ -6,7 +6,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.evaluation.slices import (
     FILE,
     measured_slices,
@@ -15,7 +15,7 @@ from orchestrator.evaluation.slices import (
     worst_slice,
     write_slice_columns,
 )
-from orchestrator.objective.slice_columns import slice_names, thirds
+from orchestrator.objective.rows.slice_columns import slice_names, thirds
 from orchestrator.statistics.intervals import wilson_interval
 
 ROWS = 600

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.suspected_labels import (
     FILE,
     SuspectedLabel,

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.core.goal import Constraint, goal
-from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.goal import Constraint, goal
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.measurement_file import KEPT_VALIDATION, kept_test_file, kept_validation, write_measurement
 from orchestrator.evaluation.metrics import classification_metrics

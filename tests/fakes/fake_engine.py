@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.core.errors import AssetError, DivergedError
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.training.engine import Capacity, TrialRun
 
 BATCHES = 3

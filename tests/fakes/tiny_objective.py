@@ -8,8 +8,8 @@ from typing import Any
 import datasets
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.generation import GENERATION_METRICS
 from orchestrator.core.metric import Direction
+from orchestrator.core.tasks.generation import GENERATION_METRICS
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.padding import IGNORED

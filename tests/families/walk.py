@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EngineName, EnginePlan, Precision
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Example, Head, Objective
 from orchestrator.training.context import EngineContext
 from tests.families.tiny_families import NotBuiltError, families, tiny_family

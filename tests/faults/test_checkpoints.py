@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestrator.core.errors import SuspendedError
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep

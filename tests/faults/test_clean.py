@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.ledger.home import free_generation, sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select, text
 
 from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLockedError, UserError
-from orchestrator.core.facts import SweepFacts
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import Action, Decision, Outcome, TrialRecord, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Action, Decision, Outcome, TrialRecord, TrialState
 from orchestrator.ledger import codec, tables
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.trial_store import MOST_NUMBERS

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.policy import SamplerName
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.policy import SamplerName
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.memory import MemoryLedger
 from orchestrator.search.coordinator import Coordinator
 from tests.search.worlds import SWEEP, coordinator_of, essence, plan_of, run_out

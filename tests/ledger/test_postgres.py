@@ -5,7 +5,7 @@ import os
 import pytest
 
 from orchestrator.core.errors import SweepLockedError
-from orchestrator.core.policy import SamplerName
+from orchestrator.core.sweeps.policy import SamplerName
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import delete_sweep, open_sweep

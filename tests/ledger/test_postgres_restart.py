@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, event, func, select
 
 from orchestrator.core.errors import SuspendedError
-from orchestrator.core.policy import SamplerName
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import SamplerName
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep

@@ -16,10 +16,10 @@ from orchestrator.assets.tables import files
 from orchestrator.assets.tables.large import LARGE_BYTES
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.converted import PART, Converted, converted
-from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.converted import PART, Converted, converted
+from orchestrator.objective.rows.digest import digest
 
 ROWS = 2 * PART + 100
 Row = Callable[[int], dict[str, Any]]

@@ -8,7 +8,7 @@ import pytest
 from objectives import classification
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.labels import LabelReader
+from orchestrator.objective.labels.class_ids import LabelReader
 from orchestrator.objective.loading import objective_facts, with_classes
 
 PLACE = "column label of rows.csv"

@@ -10,8 +10,8 @@ import pytest
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError, UserError
 from orchestrator.objective.classification import TextClassification
-from orchestrator.objective.label_counts import summary_warnings
-from orchestrator.objective.labels import LabelReader
+from orchestrator.objective.labels.class_ids import LabelReader
+from orchestrator.objective.labels.counts import summary_warnings
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.padding import pad
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.objective.languages import is_english_only, is_other_language, language_warning
+from orchestrator.objective.rows.languages import is_english_only, is_other_language, language_warning
 
 ENGLISH = ["The web portal crashes when I open the attachment.", "Error 502!", "", "Notifications arrive late.", "C++"]
 OTHER = ["Warum wurden mir im April 310 EUR doppelt abgebucht?", "アプリがエラーで落ちます。", "La facture est fausse."]

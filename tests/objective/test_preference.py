@@ -14,7 +14,7 @@ from objectives.preference import OBJECTIVE
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.core.preference import PreferenceLossName
+from orchestrator.core.tasks.preference import PreferenceLossName
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.preference.chat import ChatPreferencePairs
 from orchestrator.objective.preference.columns import EQUAL, NO_ANSWER, read_pairs

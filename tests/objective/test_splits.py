@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.digest import digest
+from orchestrator.objective.rows.digest import digest
 from orchestrator.objective.splits import SplitRows, Splitter, key_of, normalised, rule_of
 from orchestrator.objective.splits.table import refuse_overlap
 

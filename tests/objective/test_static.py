@@ -34,7 +34,7 @@ def test_static_facts_equal_executed_facts(tmp_path: Path) -> None:
     ],
 )
 def test_one_class_per_row_is_read(line: str, one_class: bool, tmp_path: Path) -> None:
-    head = "from orchestrator.core.problem import Problem\nfrom orchestrator.objective.protocol import Head\n"
+    head = "from orchestrator.core.tasks.problem import Problem\nfrom orchestrator.objective.protocol import Head\n"
     assert static_facts(write(tmp_path, head + whole_with(line))).one_class is one_class
     assert static_facts("regression").one_class is False
 

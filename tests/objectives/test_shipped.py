@@ -17,9 +17,9 @@ from objectives import (
     topic,
 )
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
+from orchestrator.objective.rows.digest import digest
 from orchestrator.objective.splits import normalised
 
 SHIPPED: tuple[Objective, ...] = (

@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
-from orchestrator.core.facts import SweepFacts
-from orchestrator.core.plan import EngineName
-from orchestrator.core.trial import Action, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.plan import EngineName
+from orchestrator.core.trials.trial import Action, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.continuation import next_action
 from orchestrator.preparation.prepared import prepare

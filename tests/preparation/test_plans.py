@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.preparation.engine_plan import plan_engine
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.preview import SweepPlan, preview

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.errors import SweepChangedError
-from orchestrator.core.trial import TrialState
+from orchestrator.core.methods.deepspeed import NAMED
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.engine_plan import plan_engine
 from orchestrator.preparation.prepared import prepare

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.forgetting import DRIFT, GENERAL
 from orchestrator.promotion.gates import GateResult, check
 from orchestrator.training.build import build_engine

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.intervals import FEW_SHOT
-from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.problem import Problem
+from orchestrator.core.sweeps.gates import Gates, MetricBound
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.promotion.gates import (
     GateResult,

@@ -17,8 +17,8 @@ from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.promotion.gguf_export import FILE, export_gguf, interleaved, write_gguf
 from orchestrator.promotion.merge import export_merged
 from orchestrator.tracking.logged_models.adapters import CONFIG, AdapterCard

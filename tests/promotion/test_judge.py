@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.facts import SweepFacts
-from orchestrator.core.gates import Gates
-from orchestrator.core.goal import Constraint, goal
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.goal import Constraint, goal
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.evaluation.slices import write_slice_columns

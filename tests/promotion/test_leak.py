@@ -8,9 +8,9 @@ import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.digest import digest
 from orchestrator.promotion.gates import Verdict
 from orchestrator.promotion.leak import find_leak, leak_gate
 from tests.tracking.records import sweep

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.entities.counts import COUNTS
 from orchestrator.evaluation.entities.entity_metrics import f1_of
 from orchestrator.evaluation.metrics import classification_metrics

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
-from orchestrator.core.facts import SweepFacts
-from orchestrator.core.gates import Gates
-from orchestrator.core.manifest import seal
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.trials.manifest import seal
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.promotion.candidates import Candidate, Candidates
 from orchestrator.promotion.judge import PromotionRequest, admit
 from orchestrator.promotion.promote import Promotion, promote, rollback

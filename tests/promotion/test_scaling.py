@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.promotion.export import export_adapter, with_plain_scaling
 from orchestrator.tracking.logged_models.adapters import CONFIG, read_card
 from orchestrator.training.model.adapters import adapt, save_adapter

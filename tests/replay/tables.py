@@ -5,9 +5,9 @@ import random
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typing_extensions import override
 
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Action, Decision, Report, TrialRecord
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import Action, Decision, Report, TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.replay.recorded import table_of
 from orchestrator.replay.table import TrialTable

@@ -9,9 +9,9 @@ import pytest
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName
-from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
-from orchestrator.core.trial import Action, TrialState
+from orchestrator.core.sweeps.plan import EngineName
+from orchestrator.core.sweeps.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.trials.trial import Action, TrialState
 from orchestrator.objective.loading import objective_facts
 from orchestrator.replay.replay import Replayed, in_recorded_order, replay, replay_plan, search_plan
 from orchestrator.replay.summary import configuration_values

@@ -9,10 +9,10 @@ import pytest
 
 from orchestrator.core.errors import DataError, UserError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import Choices, Parameter, Space
-from orchestrator.core.trial import TrialState, TrialTask
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialState, TrialTask
 from orchestrator.replay.replicates import Replicates
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable, merge
 from orchestrator.replay.table_file import read_table, write_table

@@ -3,11 +3,11 @@
 import math
 import random
 
-from orchestrator.core.facts import SweepFacts
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 
 POINTS = (1333, 2667, 4000, 5333, 6667, 8000)
 METRIC = {"name": "val/accuracy", "direction": "maximize"}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.row_measures import RowMeasures
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
 from orchestrator.evaluation.class_scores import class_scores
 from orchestrator.evaluation.learning_curve import CurvePoint, Gain, LearningCurve, MoreRows

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.facts import SweepFacts
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
 from orchestrator.report.confirmation import ConfirmedScore
 from orchestrator.report.explanation import explain
 from orchestrator.report.findings import ADVICE, Finding, Rule

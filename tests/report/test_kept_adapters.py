@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.goal import Constraint, goal
-from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import Preferred
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.goal import Constraint, goal
+from orchestrator.core.sweeps.policy import Preferred
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
 from orchestrator.evaluation.seed_noise import assumed_seed_sd
 from orchestrator.ledger.home import sweep_dir

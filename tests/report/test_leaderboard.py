@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report.files import table
 from orchestrator.report.leaderboard import leaderboard, metric_of
 from orchestrator.report.time_use import time_use

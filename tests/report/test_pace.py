@@ -7,9 +7,9 @@ import pytest
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import max_duration_s, plan_text
-from orchestrator.core.deepspeed import NAMED
+from orchestrator.core.methods.deepspeed import NAMED
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import Budget
+from orchestrator.core.sweeps.policy import Budget
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import objective_facts
 from orchestrator.preparation.engine_plan import plan_engine

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.report.leaderboard import leaderboard
 from orchestrator.report.search_gain import search_gain
 from tests.report.examples import report, trial

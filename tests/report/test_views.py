@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import OUT_OF_MEMORY, Report, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import OUT_OF_MEMORY, Report, TrialState
 from orchestrator.report import words
 from orchestrator.report.charts.parameters import axis_labels, positions
 from orchestrator.report.files import as_csv, as_table_json, draw, write_report

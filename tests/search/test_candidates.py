@@ -8,8 +8,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.core.policy import SamplerName, StoppingName, StoppingPolicy
 from orchestrator.core.space import Choices, FloatRange, IntRange, Parameter, ParamValue, Space
+from orchestrator.core.sweeps.policy import SamplerName, StoppingName, StoppingPolicy
 from orchestrator.ledger.codec import canonical
 from orchestrator.search.candidates import CandidateSet
 from orchestrator.search.coordinator import Coordinator

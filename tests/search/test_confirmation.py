@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.confirmed import confirmed
-from orchestrator.core.policy import Budget, Confirm, Confirmation, StoppingName, StoppingPolicy
-from orchestrator.core.ranking import ranked_by_result, ranked_by_score
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import Budget, Confirm, Confirmation, StoppingName, StoppingPolicy
+from orchestrator.core.trials.confirmed import confirmed
+from orchestrator.core.trials.ranking import ranked_by_result, ranked_by_score
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.search.confirmation import confirmation_text
 from orchestrator.search.coordinator import Coordinator
 from tests.search.worlds import ACCURACY, POINTS, coordinator_in_memory, coordinator_of, curve, plan_of, run_out

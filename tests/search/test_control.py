@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits, extended
 from orchestrator.core.errors import UserError
-from orchestrator.core.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest, Limits, extended
+from orchestrator.core.sweeps.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.cloning import clone_params
 from orchestrator.search.coordinator import Coordinator
@@ -358,7 +358,7 @@ def answers(folder: Path) -> list[tuple[object, ...]]:
     return [(one.id, one.reason, one.answer, one.outcome, one.clone, one.limits) for one in requests_of(folder)]
 
 
-@pytest.mark.parametrize("every", [9, 14])
+@pytest.mark.parametrize("every", [9, pytest.param(14, marks=pytest.mark.extended)])
 @pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.SURROGATE])
 def test_kill_at_every_commit_changes_no_request(tmp_path: Path, sampler: SamplerName, every: int) -> None:
     plan = plan_of(trials=5, sampler=sampler, reports=3, confirm=Confirmation(top=1, seeds=1))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.policy import Budget, SamplerName, StoppingName, StoppingPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.sweeps.policy import Budget, SamplerName, StoppingName, StoppingPolicy
+from orchestrator.core.trials.trial import Action, Decision, Report, TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.study import delete_study
 from orchestrator.search.sweeps import open_sweep

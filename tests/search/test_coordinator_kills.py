@@ -6,8 +6,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.core.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
-from orchestrator.core.trial import Report, TrialRecord
+from orchestrator.core.sweeps.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
+from orchestrator.core.trials.trial import Report, TrialRecord
 from orchestrator.search.plan import SearchPlan
 from tests.search.worlds import (
     GRID,
@@ -23,6 +23,11 @@ from tests.search.worlds import (
 
 Measure = Callable[[TrialRecord, int], Report]
 NO_RULE = StoppingPolicy(rule=StoppingName.NONE)
+
+
+def each(often: int, seldom: int) -> pytest.MarkDecorator:
+    """Commits between two kills. The seldom kills show the same at other places of a sweep."""
+    return pytest.mark.parametrize("every", [often, pytest.param(seldom, marks=pytest.mark.extended)])
 
 
 def study_of(folder: Path) -> list[tuple[object, ...]]:
@@ -54,7 +59,7 @@ def killed_again_and_again(folder: Path, plan: SearchPlan, every: int, measure: 
             return deaths
 
 
-@pytest.mark.parametrize("every", [7, 10])
+@each(7, 10)
 def test_kill_at_every_commit_changes_no_result(tmp_path: Path, every: int) -> None:
     plan = plan_of(trials=4, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4, "rank": 16},))
     expected = uninterrupted(tmp_path / "whole", plan)
@@ -96,7 +101,7 @@ def test_kills_do_not_move_the_end_without_gain(tmp_path: Path) -> None:
     assert "no further trial is expected to help" in (resumed.exhausted_reason or "")
 
 
-@pytest.mark.parametrize("every", [11, 17])
+@each(11, 17)
 def test_kills_change_no_fresh_training(tmp_path: Path, every: int) -> None:
     plan = plan_of(trials=4, reports=2, confirm=Confirmation(top=2, seeds=2))
     expected = uninterrupted(tmp_path / "whole", plan)
@@ -105,7 +110,7 @@ def test_kills_change_no_fresh_training(tmp_path: Path, every: int) -> None:
     assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
 
 
-@pytest.mark.parametrize("every", [12, 19])
+@each(12, 19)
 def test_kill_among_repeated_proposals_changes_nothing(tmp_path: Path, every: int) -> None:
     plan = plan_of(space=GRID, trials=12, sampler=SamplerName.RANDOM, stopping=NO_RULE, reports=1)
     expected = uninterrupted(tmp_path / "whole", plan)
@@ -121,7 +126,7 @@ def small_memory(record: TrialRecord, samples: int) -> Report:
     return curve(record, samples)
 
 
-@pytest.mark.parametrize("every", [13, 20])
+@each(13, 20)
 @pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.RANDOM])
 def test_kill_changes_no_deferred_proposal(tmp_path: Path, sampler: SamplerName, every: int) -> None:
     plan = plan_of(trials=10, sampler=sampler, stopping=NO_RULE, reports=1)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.ledger.trial_store import TrialStore
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep

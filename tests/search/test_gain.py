@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.core.policy import Budget, SamplerName, StoppingName, StoppingPolicy, Until
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import Budget, SamplerName, StoppingName, StoppingPolicy, Until
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.search.gain import EVERY, FEWEST_TRIALS, ExpectedGain, fluctuation
 from orchestrator.search.plan import SearchPlan
 from tests.search.worlds import ACCURACY, coordinator_in_memory, plan_of, report_of, run_out

@@ -7,12 +7,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.core.goal import Constraint, Goal, goal
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import Confirmation, SamplerName, StoppingName, StoppingPolicy
-from orchestrator.core.ranking import front, ranked_by_score
 from orchestrator.core.space import FloatRange, Parameter, Space
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import Constraint, Goal, goal
+from orchestrator.core.sweeps.policy import Confirmation, SamplerName, StoppingName, StoppingPolicy
+from orchestrator.core.trials.ranking import front, ranked_by_score
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.surrogate.feasibility import expected_excesses

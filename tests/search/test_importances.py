@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.search.importances import importances
 from tests.search.worlds import ACCURACY, POINTS, report_of
 

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.core.goal import Constraint, goal
-from orchestrator.core.policy import CURVE_SHARES, Budget, Confirm, Confirmation
-from orchestrator.core.ranking import of_the_search, ranked_by_result
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.goal import Constraint, goal
+from orchestrator.core.sweeps.policy import CURVE_SHARES, Budget, Confirm, Confirmation
+from orchestrator.core.trials.ranking import of_the_search, ranked_by_result
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.learning_curve import learning_curve_text, next_on_curve
 from orchestrator.search.plan import SearchPlan

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.policy import SamplerName, StoppingName, StoppingPolicy
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import Choices, FloatRange, IntRange, Parameter, ParamValue, Space
-from orchestrator.core.trial import OUT_OF_MEMORY, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import SamplerName, StoppingName, StoppingPolicy
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import OUT_OF_MEMORY, Report, TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.memory_limits import MemoryLimits
 from tests.search.worlds import coordinator_in_memory, coordinator_of, curve, plan_of, report_of, run_out, step

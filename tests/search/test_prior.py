@@ -9,10 +9,10 @@ import pytest
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, ParamValue, Space
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Outcome, Report, TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.prior.points import Target, earlier_bests, nearest_point, shipped_point
 from orchestrator.search.prior.rates import KnownRate, expected_batch_size, expected_rate, shipped_rates

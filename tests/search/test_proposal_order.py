@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import OUT_OF_MEMORY
+from orchestrator.core.sweeps.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.trials.trial import OUT_OF_MEMORY
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from tests.search.worlds import POINTS, Killed, coordinator_in_memory, coordinator_of, curve, killed_before_commit

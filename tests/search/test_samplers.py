@@ -12,10 +12,10 @@ from optuna.trial import create_trial
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.grid import all_points
-from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import Choices, FloatRange, IntRange, Parameter, ParamValue, Space
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.goal import Constraint, Goal
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import StoppingName, StoppingPolicy
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import Constraint, Goal
+from orchestrator.core.sweeps.policy import StoppingName, StoppingPolicy
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import Action, Decision, Report, TrialRecord, TrialState
 from orchestrator.evaluation.exits import diverged, outside, overfitting
 from orchestrator.search.stopping.decide import Decider
 from orchestrator.search.stopping.points import report_points, rungs

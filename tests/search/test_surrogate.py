@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import SamplerName, StoppingName, StoppingPolicy
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import Choices, FloatRange, Parameter, Space
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.policy import SamplerName, StoppingName, StoppingPolicy
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
 from orchestrator.search.surrogate import finals
 from orchestrator.search.surrogate.encoding import Encoding
 from orchestrator.search.surrogate.finals import EARLY_CORRELATION, Curves

@@ -14,9 +14,9 @@ from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import FloatRange, Parameter, Space
-from orchestrator.core.timetable import Timetable
+from orchestrator.core.sweeps.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.trials.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.study_views import one_per_parameter_set, with_ended

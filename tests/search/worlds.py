@@ -8,11 +8,11 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, event
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import Budget, Confirm, Confirmation, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, ParamValue, Space
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import OUT_OF_MEMORY, Report, TrialRecord
+from orchestrator.core.sweeps.policy import Budget, Confirm, Confirmation, SamplerName, SamplerPolicy, StoppingPolicy
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import OUT_OF_MEMORY, Report, TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.memory import MemoryLedger
 from orchestrator.search.coordinator import Coordinator

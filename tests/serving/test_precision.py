@@ -10,8 +10,8 @@ from transformers import AutoModelForSequenceClassification
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import Precision
-from orchestrator.core.quantisation import Quantisation, loading_arguments
+from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
+from orchestrator.core.sweeps.plan import Precision
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.merge import export_merged
 from orchestrator.serving.bases import BaseModels

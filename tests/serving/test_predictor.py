@@ -11,8 +11,8 @@ import torch
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.quantisation import Quantisation, loading_arguments
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction
-from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.tasks.objective_facts import ObjectiveFacts
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import SpecError
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from tests.spec.facts import PACKAGED, objective_facts

@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from orchestrator.core.errors import SpecError
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.spec.document.problems import MAX_PROBLEMS
 from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
-from orchestrator.spec.problems import MAX_PROBLEMS
 from orchestrator.spec.schema import json_schema
 from tests.spec.facts import PACKAGED, SMALL, load, message, objective_facts
 from tests.spec.test_any_file import PATHS, WHOLE

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import SpecError
-from orchestrator.core.methods import METHODS
+from orchestrator.core.methods.catalogue import METHODS
 from orchestrator.spec.load import load_spec
 from tests.spec.facts import PACKAGED, objective_facts
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.deepspeed import summary
+from orchestrator.core.methods.deepspeed import summary
 from orchestrator.spec.fingerprint import differences, fingerprint
 from tests.spec.facts import SMALL, load, message, pretend_installed
 

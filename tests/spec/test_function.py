@@ -8,8 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName
 from orchestrator.core.space import Choices, FloatRange, IntRange
+from orchestrator.core.sweeps.plan import EngineName
 from orchestrator.spec.fingerprint import differences, fingerprint, stored_space
 from orchestrator.spec.schema import json_schema
 from tests.spec.facts import load, message

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import SpecError
-from orchestrator.core.gates import Gates, MetricBound
+from orchestrator.core.sweeps.gates import Gates, MetricBound
 from orchestrator.spec.policy import load_policy, stored_gates
 from tests.spec.facts import load
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import SpecError, UserError
-from orchestrator.core.generation import GenerationRequest
 from orchestrator.core.metric import Direction
+from orchestrator.core.tasks.generation import GenerationRequest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.static import static_facts
 from orchestrator.spec.fingerprint import fingerprint
@@ -73,7 +73,7 @@ def test_useless_or_missing_answers_are_refused(overrides: tuple[str, ...], mess
 def test_own_file_states_its_metrics_of_answers(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from orchestrator.core.generation import GENERATION_METRICS\n"
+        "from orchestrator.core.tasks.generation import GENERATION_METRICS\n"
         "from orchestrator.core.metric import Direction\n"
         "from orchestrator.objective.language_modelling import CausalLM\n\n"
         "class Mine(CausalLM):\n    name = 'mine'\n    target = 'answer'\n    default_source = None\n"

@@ -9,8 +9,9 @@ from orchestrator.assets.tables import local_paths
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, Precision
-from orchestrator.core.policy import (
+from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter
+from orchestrator.core.sweeps.plan import EngineName, Precision
+from orchestrator.core.sweeps.policy import (
     Budget,
     PriorName,
     Resources,
@@ -20,8 +21,7 @@ from orchestrator.core.policy import (
     StoppingPolicy,
     Tracking,
 )
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.spec.fingerprint import differences, fingerprint
 from tests.spec.facts import SMALL, load, message, pretend_installed
 

@@ -7,9 +7,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from orchestrator.core.settings import SETTING_RULES
-from orchestrator.spec.document import read_yaml
-from orchestrator.spec.problems import Place, Problems
+from orchestrator.core.trials.settings import SETTING_RULES
+from orchestrator.spec.document.problems import Place, Problems
+from orchestrator.spec.document.yaml_text import read_yaml
 from orchestrator.spec.schema import json_schema
 
 ROOT = Path(__file__).parents[2]

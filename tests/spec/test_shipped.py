@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from orchestrator.assets.catalogue import CATALOGUE
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.loading import objective_facts
 from orchestrator.spec.load import load_spec
 from tests.spec.facts import OPTIONAL, pretend_installed

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.promotion.export import export_adapter
 from orchestrator.serving.predictor import Predictor

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import delete, event, insert
 
-from orchestrator.core.facts import SweepFacts, facts_to_json
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts, facts_to_json
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Outcome, Report, TrialRecord, TrialState
 from orchestrator.ledger import tables
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.tracking.runs.description import DataInput, SweepDescription

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import TrackingError
-from orchestrator.core.policy import Tracking
+from orchestrator.core.sweeps.policy import Tracking
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import connect, holds_runs, locate
 
@@ -100,8 +100,8 @@ def test_importing_our_packages_loads_nothing_heavy() -> None:
 def test_tracking_never_loads_torch(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from orchestrator.core.policy import Tracking
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.policy import Tracking
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.tracking.location import connect, holds_runs, locate
 from orchestrator.tracking.runs.reconciler import Reconciler
 from orchestrator.tracking.runs.synchroniser import Synchroniser

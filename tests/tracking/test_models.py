@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.function import FunctionPlan, file_digest
+from orchestrator.core.tasks.function import FunctionPlan, file_digest
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.logged_models.adapters import CARD, read_card

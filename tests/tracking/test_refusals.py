@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.refusals import is_refusal
 from orchestrator.tracking.runs.reconciler import Reconciler

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.runs.reconciler import Reconciler
 from orchestrator.tracking.runs.synchroniser import Synchroniser

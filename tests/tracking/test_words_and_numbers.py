@@ -5,10 +5,10 @@ import json
 from dataclasses import replace
 from urllib.parse import parse_qs, unquote, urlparse
 
-from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.tracking.runs import wording
 from orchestrator.tracking.runs.description import sweep_key
 from orchestrator.tracking.runs.summary import summary, sweep_points, trial_points

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.tracking.logged_models.adapters import SweepAdapters
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
 from tests.tracking.records import ACCURACY, StoredSweep, sweep, trial

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.training.build import build_engine
 from tests.fakes.tiny_models import tiny_bert
 

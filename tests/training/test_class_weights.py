@@ -10,7 +10,7 @@ import torch
 
 from objectives.regression import Regression
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.objective.class_weights import class_weights, training_losses
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.generation import GenerationPlan
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.trial import Report
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.tasks.generation import GenerationPlan
+from orchestrator.core.trials.trial import Report
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.function import FunctionPlan
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.tasks.function import FunctionPlan
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_test_file
 from orchestrator.training.final import measure_test
 from tests.report.examples import make_records

@@ -8,9 +8,9 @@ from orchestrator.assets.fetch import fetch
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.build import build_engine

@@ -12,11 +12,11 @@ from typing import cast
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.errors import DivergedError, UserError
-from orchestrator.core.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.methods.deepspeed import NAMED
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Report
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.trials.trial import Report
 from orchestrator.objective.protocol import Head
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import TrialRun

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import get_scheduler
 
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.training.optimiser import decay_updates, schedule_factor, warmup_updates
 
 TRANSFORMERS_NAMES = {

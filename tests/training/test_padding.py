@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
 from orchestrator.tracking.logged_models.adapters import AdapterCard
 from orchestrator.tracking.logged_models.staging import stage_adapter

@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.generation import GENERATION_METRICS, GenerationPlan
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.generation import GENERATION_METRICS, GenerationPlan
 from orchestrator.evaluation.measure import measure
 from orchestrator.training.answers import baseline_metrics, with_examples
 from orchestrator.training.model.base_model import load_base

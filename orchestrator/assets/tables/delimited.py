@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.assets.tables.content import read_text
 from orchestrator.assets.tables.values import TaskColumns, table_of
-from orchestrator.core.csv_cells import long_cells
 from orchestrator.core.errors import DataError
+from orchestrator.core.system.csv_cells import long_cells
 
 if TYPE_CHECKING:
     from _csv import _QuotingType

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.assets.tables.values import TaskColumns, table_of
 from orchestrator.core.errors import AssetError, DataError
-from orchestrator.core.sqlite_file import first_bytes
+from orchestrator.core.system.sqlite_file import first_bytes
 
 if TYPE_CHECKING:
     import datasets

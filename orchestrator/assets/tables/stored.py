@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.assets import token_store
-from orchestrator.core.manifest import sync
+from orchestrator.core.trials.manifest import sync
 
 if TYPE_CHECKING:
     import datasets

@@ -13,7 +13,7 @@ from orchestrator.core.errors import SweepLockedError, UserError
 from orchestrator.stores import existing_ledger
 
 if TYPE_CHECKING:
-    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.core.sweeps.sweep import SweepRecord
     from orchestrator.ledger.ledger import Ledger
 
 

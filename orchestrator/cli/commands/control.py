@@ -11,15 +11,15 @@ import typer
 
 from orchestrator.cli.options import Json, SweepName
 from orchestrator.cli.screen import Screen
-from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits, paused_by, stop_reasons
 from orchestrator.core.errors import UserError
+from orchestrator.core.sweeps.control import Answer, ControlKind, ControlRequest, Limits, paused_by, stop_reasons
 from orchestrator.stores import find_sweep
 
 if TYPE_CHECKING:
     from typer.core import TyperCommand
 
     from orchestrator.core.space import ParamValue
-    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.core.sweeps.sweep import SweepRecord
     from orchestrator.ledger.ledger import Ledger
 
 WAIT_S = 30.0
@@ -105,7 +105,7 @@ def extend(
 def _seconds(text: str) -> float:
     from pydantic_core import PydanticCustomError
 
-    from orchestrator.spec.fields import seconds_of
+    from orchestrator.spec.sections.fields import seconds_of
 
     try:
         return seconds_of(text)
@@ -119,9 +119,9 @@ def _values(changes: Sequence[str]) -> "dict[str, ParamValue]":
     Raises:
         SpecError: a text has another form, or is not YAML.
     """
-    from orchestrator.spec.document import read_yaml
-    from orchestrator.spec.overrides import parse_overrides
-    from orchestrator.spec.problems import Place, Problems, yaml_text
+    from orchestrator.spec.document.overrides import parse_overrides
+    from orchestrator.spec.document.problems import Place, Problems, yaml_text
+    from orchestrator.spec.document.yaml_text import read_yaml
 
     problems = Problems(places={})
     values: dict[str, ParamValue] = {}

@@ -7,8 +7,8 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.core.environment import program
 from orchestrator.core.errors import DataError, UserError
+from orchestrator.core.system.environment import program
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec, spec_of_data
 
 if TYPE_CHECKING:

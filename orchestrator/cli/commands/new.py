@@ -10,8 +10,8 @@ from typer.core import TyperCommand
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.core.environment import PROGRAM, program
 from orchestrator.core.errors import UserError
+from orchestrator.core.system.environment import PROGRAM, program
 
 
 class Kind(enum.StrEnum):

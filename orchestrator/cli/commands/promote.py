@@ -10,12 +10,12 @@ import typer
 
 from orchestrator.cli.options import Json, Retrain, SweepName, Trial, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.system.environment import program
 from orchestrator.stores import logs_folder, stored_sweep
 
 if TYPE_CHECKING:
-    from orchestrator.core.gates import Gates
+    from orchestrator.core.sweeps.gates import Gates
     from orchestrator.preparation.stored_sweep import StoredSweep
     from orchestrator.promotion.candidates import Candidate
     from orchestrator.promotion.gates import GateResult

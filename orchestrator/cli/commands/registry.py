@@ -19,10 +19,10 @@ from orchestrator.cli.options import (
     registry_options,
 )
 from orchestrator.cli.screen import Screen
-from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import FULL
-from orchestrator.core.plan import Precision, WeightFormat
+from orchestrator.core.methods.catalogue import FULL
+from orchestrator.core.sweeps.plan import Precision, WeightFormat
+from orchestrator.core.system.environment import program
 from orchestrator.stores import existing_ledger, logs_folder
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import typer
 
 from orchestrator.cli.options import BasePrecision, Json, RegistryUri, TrackingUri, registry_location
 from orchestrator.cli.screen import Screen
-from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import Precision
+from orchestrator.core.sweeps.plan import Precision
+from orchestrator.core.system.environment import program
 from orchestrator.serving.server.limits import Limits
 from orchestrator.stores import logs_folder
 

@@ -8,10 +8,10 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.core.control import paused_by
-from orchestrator.core.environment import program
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
+from orchestrator.core.sweeps.control import paused_by
+from orchestrator.core.sweeps.sweep import SUSPENDED, SweepRecord, SweepStatus
+from orchestrator.core.system.environment import program
+from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.stores import existing_ledger, find_sweep, with_current_status
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.cli.options import Json, Overrides, registry_options
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.smoke import smoke_overrides
-from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.environment import program
+from orchestrator.core.system.secrets import redact
+from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.secrets import redact
 from orchestrator.stores import existing_ledger, find_sweep, logs_folder, tracking_of
 
 if TYPE_CHECKING:
-    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.core.sweeps.sweep import SweepRecord
     from orchestrator.tracking.location import Location
 
 

@@ -17,10 +17,10 @@ from statistics import median
 from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.evaluation.extractive_qa.squad import METRICS, normalise
-from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.converted import values_in_parts
+from orchestrator.objective.rows.text_pairs import PAIR
 from orchestrator.objective.splits.draw import keyed_hash
-from orchestrator.objective.text_pairs import PAIR
 
 if TYPE_CHECKING:
     import datasets

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from orchestrator.core.row_measures import Measurement
+from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.evaluation.generation.metrics import bleu, row_scores
 
 

@@ -10,7 +10,7 @@
 
 ROUGE is Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", with the words of ``tokens``. If at least
 half of the references' letters are in scripts without spaces between words, BLEU counts characters (``char``).
-``core.generation.GENERATION_METRICS`` lists the names.
+``core.tasks.generation.GENERATION_METRICS`` lists the names.
 """
 
 import unicodedata

@@ -11,10 +11,10 @@ from orchestrator.objective.chat.messages import Message, Role
 from orchestrator.objective.chat.rows import ANSWER, MESSAGES, TEXT, LeftOut, read_conversations
 from orchestrator.objective.chat.shortening import shorten
 from orchestrator.objective.chat.template import Rendered, Renderer
-from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Example, Splits
+from orchestrator.objective.rows.converted import values_in_parts
 from orchestrator.objective.splits import Splitter, read_splits
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.objective.chat.messages import Message, Role, read_messages
-from orchestrator.objective.converted import Converted, RowPart, converted, row_parts
-from orchestrator.objective.slice_columns import kept_names
+from orchestrator.objective.rows.converted import Converted, RowPart, converted, row_parts
+from orchestrator.objective.rows.slice_columns import kept_names
 
 if TYPE_CHECKING:
     import datasets
@@ -67,7 +67,7 @@ def read_conversations(source: Source, columns: Mapping[str, str], left_out: Lef
     """Return the conversations of a source; see ``MESSAGES``, ``TEXT`` and ``ANSWER`` for the columns.
 
     Turns after the last assistant turn are removed, because no loss depends on them. The columns ``group`` and
-    ``slice/<name>`` are kept. Rows are converted in parts; see ``orchestrator.objective.converted``.
+    ``slice/<name>`` are kept. Rows are converted in parts; see ``orchestrator.objective.rows.converted``.
 
     Args:
         source: has a column ``messages``, ``conversations``, or the columns ``prompt`` and ``completion``.

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import Source
 from orchestrator.core.errors import DataError
-from orchestrator.core.labels import class_of, mapping_key
-from orchestrator.objective.converted import Converted, RowPart, converted, row_parts
+from orchestrator.core.tasks.labels import class_of, mapping_key
 from orchestrator.objective.entities.entity_words import OUTSIDE, Span, word_spans, words_of
 from orchestrator.objective.entities.tags import TagReader, is_iobes
-from orchestrator.objective.slice_columns import kept_names
+from orchestrator.objective.rows.converted import Converted, RowPart, converted, row_parts
+from orchestrator.objective.rows.slice_columns import kept_names
 
 if TYPE_CHECKING:
     import datasets

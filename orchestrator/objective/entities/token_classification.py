@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
-from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.entities.entity_rows import TypeNames, read_entities, stored_spans
 from orchestrator.objective.entities.entity_words import OUTSIDE, first_tokens, windows, word_spans, words_of
 from orchestrator.objective.entities.tags import tag_names, tags_of
-from orchestrator.objective.label_counts import errors_name_shift_set
-from orchestrator.objective.label_keys import absent_keys
+from orchestrator.objective.labels.counts import errors_name_shift_set
+from orchestrator.objective.labels.keys import absent_keys
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Example, Splits
+from orchestrator.objective.rows.converted import values_in_parts
 from orchestrator.objective.splits import Splitter, read_splits
 from orchestrator.objective.token_labels import TokenLabels
 

@@ -15,14 +15,14 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
-from orchestrator.objective.converted import Converted, converted, row_parts, values_in_parts
 from orchestrator.objective.extractive_qa.answer_columns import AnswerColumns, LocatedAnswers, squad_file
 from orchestrator.objective.extractive_qa.answer_spans import RowAnswers, Window, WindowSpans, best_spans, join, windows
 from orchestrator.objective.padding import IGNORED, pad
 from orchestrator.objective.protocol import Example, Head, Splits
-from orchestrator.objective.slice_columns import kept_names
+from orchestrator.objective.rows.converted import Converted, converted, row_parts, values_in_parts
+from orchestrator.objective.rows.slice_columns import kept_names
+from orchestrator.objective.rows.text_pairs import PAIR
 from orchestrator.objective.splits import Splitter, read_splits
-from orchestrator.objective.text_pairs import PAIR
 
 if TYPE_CHECKING:
     import datasets

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.converted import Converted, RowPart, converted, row_parts
-from orchestrator.objective.slice_columns import kept_names
+from orchestrator.objective.rows.converted import Converted, RowPart, converted, row_parts
+from orchestrator.objective.rows.slice_columns import kept_names
 
 if TYPE_CHECKING:
     import datasets
@@ -80,7 +80,7 @@ class PairForm(NamedTuple):
 def converted_pairs(
     rows: "datasets.Dataset", columns: Mapping[str, str], left_out: Counter[str], source: Source, form: PairForm
 ) -> "datasets.Dataset":
-    """Return the usable pairs of rows, converted in parts; see ``orchestrator.objective.converted``.
+    """Return the usable pairs of rows, converted in parts; see ``orchestrator.objective.rows.converted``.
 
     Args:
         rows: with the columns ``chosen``, ``rejected`` and perhaps ``prompt``.

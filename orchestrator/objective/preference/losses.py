@@ -6,7 +6,7 @@ Tensor names end in their shapes: B pairs, 2 for the preferred (0) and the rejec
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.core.preference import PreferenceLossName
+from orchestrator.core.tasks.preference import PreferenceLossName
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction
-from orchestrator.core.preference import PreferenceLossName
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.tasks.preference import PreferenceLossName
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.padding import IGNORED, pad
 from orchestrator.objective.preference.columns import CHOSEN, PAIR, REJECTED, read_pairs

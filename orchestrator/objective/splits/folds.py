@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
-from orchestrator.objective.converted import values_in_parts
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.converted import values_in_parts
+from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.objective.splits.draw import keyed_hash
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import Columns, group_name
-from orchestrator.objective.text_pairs import row_texts
 
 _COLUMNS = Columns()
 

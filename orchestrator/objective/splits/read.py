@@ -8,8 +8,8 @@ from orchestrator.assets.data import reading_for
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.objective.splits.splitter import Splitter
-from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets

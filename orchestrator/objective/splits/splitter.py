@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
+from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.objective.splits.draw import draw, keyed_hash
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import GROUP, NEAR, SURPLUS, Columns, Table, refuse_overlap
-from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import DataError
-from orchestrator.objective.converted import values_in_parts
+from orchestrator.objective.rows.converted import values_in_parts
+from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.objective.splits.draw import draw, keyed_hash
 from orchestrator.objective.splits.rules import SplitRule
-from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trials.trial import TrialState
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

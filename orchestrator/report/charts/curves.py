@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from orchestrator.core.ranking import of_the_search
-from orchestrator.core.sweep import state_word
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.sweep import state_word
+from orchestrator.core.trials.ranking import of_the_search
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.report import words
 from orchestrator.report.charts.chart import BEST, CYCLE, MUTED, Chart, figure, plain
 from orchestrator.report.summary import Summary

@@ -2,8 +2,8 @@
 
 import math
 
-from orchestrator.core.sweep import state_word
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import state_word
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.charts.chart import BEST, CYCLE, MUTED, Chart, figure, plain, state_points
 from orchestrator.report.leaderboard import Row

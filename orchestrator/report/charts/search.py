@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from orchestrator.core.ranking import of_the_search, start_trials
-from orchestrator.core.sweep import state_word
-from orchestrator.core.trial import TrialState
+from orchestrator.core.sweeps.sweep import state_word
+from orchestrator.core.trials.ranking import of_the_search, start_trials
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.charts.chart import CYCLE, MUTED, STATE_COLOURS, Chart, figure, plain, state_points
 from orchestrator.report.search_progress import Progress, Stage, TrialBest, progress, stages

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 from orchestrator.core.data import Source
-from orchestrator.core.methods import FULL, FULL_RATE, LORA
-from orchestrator.core.ranking import ranked_by_score
+from orchestrator.core.methods.catalogue import FULL, FULL_RATE, LORA
 from orchestrator.core.space import Constant, ParamValue, Space, nearest_value
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.prior.rates import ALPHA, KnownRate, expected_batch_size, expected_rate, shipped_rates
-from orchestrator.spec.possible import possible
+from orchestrator.spec.sections.possible import possible
 
 MOST_SWEEPS = 3
 """Start points from earlier sweeps, at most."""

@@ -7,11 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
-from orchestrator.core.policy import StoppingPolicy
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import LIMIT, OVERFITTING, Action, Decision, Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import Constraint
+from orchestrator.core.sweeps.policy import StoppingPolicy
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import (
+    LIMIT,
+    OVERFITTING,
+    Action,
+    Decision,
+    Outcome,
+    Report,
+    TrialRecord,
+    TrialState,
+)
 from orchestrator.search.stopping.rules import build_rule
 from orchestrator.search.stopping.rung_table import RungTable
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from orchestrator.core.policy import StoppingName, StoppingPolicy
+from orchestrator.core.sweeps.policy import StoppingName, StoppingPolicy
 from orchestrator.search.stopping.points import rungs
 
 Key: TypeAlias = tuple[bool, float]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.search.stopping.rules import Key, Rule
 
 LeaderKey: TypeAlias = tuple[float, float, Key]

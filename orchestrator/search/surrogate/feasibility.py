@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from orchestrator.core.goal import Constraint, Goal
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import Constraint, Goal
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.search.surrogate.gaussian_process import GaussianProcess
 
 Array = NDArray[np.float64]

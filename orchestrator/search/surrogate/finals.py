@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 
 Array = NDArray[np.float64]
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from orchestrator.core.goal import Goal
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import Goal
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.surrogate.feasibility import expected_excesses
 from orchestrator.search.surrogate.finals import Curves

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import Precision, WeightFormat
+from orchestrator.core.sweeps.plan import Precision, WeightFormat
 from orchestrator.serving.bases import BaseModels
 from orchestrator.serving.predictor import Prediction, Predictor
 from orchestrator.serving.server.batching import Group, alike

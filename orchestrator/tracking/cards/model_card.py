@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
-from orchestrator.core.methods import FULL
-from orchestrator.core.problem import Problem
-from orchestrator.core.quantisation import Quantisation, format_of
+from orchestrator.core.methods.catalogue import FULL
+from orchestrator.core.methods.quantisation import Quantisation, format_of
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.tracking.cards.answer_card import CODE, answer_limits, answer_task
 from orchestrator.tracking.cards.entity_card import ENTITIES, entity_limits, entity_task, types_of
 from orchestrator.tracking.cards.writer_card import input_limit, writer_code, writer_task

@@ -13,13 +13,13 @@ from typing import Any
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.manifest import read
-from orchestrator.core.methods import takers
+from orchestrator.core.methods.catalogue import takers
+from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
 from orchestrator.core.metric import Metric
-from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.manifest import read
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation

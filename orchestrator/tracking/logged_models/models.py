@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
-from orchestrator.core.problem import Problem
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.objective.entities import entity_words
 from orchestrator.objective.extractive_qa import answer_spans
 from orchestrator.tracking.cards.entity_card import ENTITIES

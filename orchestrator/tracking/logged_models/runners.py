@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import Precision, WeightFormat
-from orchestrator.core.quantisation import format_of
+from orchestrator.core.methods.quantisation import format_of
+from orchestrator.core.sweeps.plan import Precision, WeightFormat
 from orchestrator.objective.protocol import Head
 from orchestrator.tracking.environment import load_mlflow
 

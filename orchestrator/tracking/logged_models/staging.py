@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.function import change_of
+from orchestrator.core.tasks.function import change_of
 from orchestrator.tracking.cards.function_card import function_card
 from orchestrator.tracking.cards.model_card import model_card
 from orchestrator.tracking.logged_models.adapters import CARD, CONFIG, AdapterCard, read_card

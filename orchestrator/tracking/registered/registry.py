@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError, UserError
-from orchestrator.core.secrets import redact
+from orchestrator.core.system.secrets import redact
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect, exclusive
 from orchestrator.tracking.logged_models.models import download_model, incompleteness, mark_registered

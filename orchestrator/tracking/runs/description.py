@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

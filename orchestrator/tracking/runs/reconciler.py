@@ -14,9 +14,9 @@ from typing import Protocol
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential
 from typing_extensions import override
 
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import Decision, Report, TrialRecord
 from orchestrator.tracking.refusals import reason
 
 logger = logging.getLogger(__name__)

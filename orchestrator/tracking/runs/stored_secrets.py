@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.system.secrets import redact
 from orchestrator.ledger.stored_secrets import vacuum
 from orchestrator.tracking.location import SQLITE, Location, connect
 from orchestrator.tracking.runs.description import sweep_key

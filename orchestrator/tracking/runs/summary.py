@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import mlflow_key
-from orchestrator.core.ranking import ranked_by_result, score_key
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.trials.ranking import ranked_by_result, score_key
+from orchestrator.core.trials.trial import TrialRecord
 
 A_MOMENT_S = 0.001
 """Added to the time of a replacing value, in seconds: MLflow shows the newest value of a step."""

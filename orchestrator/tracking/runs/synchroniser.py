@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.ranking import ranked_by_result
-from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trials.ranking import ranked_by_result
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.trial_cache import TrialCache
 from orchestrator.tracking.location import Location, connect

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from orchestrator.core.control import ControlRequest
-from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue, format_value
-from orchestrator.core.sweep import SweepRecord, SweepStatus, state_word
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.sweeps.control import ControlRequest
+from orchestrator.core.sweeps.goal import Goal
+from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus, state_word
+from orchestrator.core.trials.ranking import front, of_the_search, ranked_by_result
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.tracking.runs.description import SweepDescription, sweep_key
 
 SWEEP_TAG = "loratory.sweep"

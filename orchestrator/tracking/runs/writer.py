@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.system.secrets import redact
+from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.refusals import is_refusal
 from orchestrator.tracking.runs import provenance

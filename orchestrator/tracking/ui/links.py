@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.names import mlflow_key
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.tracking.runs.description import sweep_key
 from orchestrator.tracking.runs.wording import best_name
 from orchestrator.tracking.ui.ui_view import trials_filter

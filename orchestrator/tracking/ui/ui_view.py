@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.names import mlflow_key
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.tracking.runs.description import sweep_key
 from orchestrator.tracking.runs.wording import SWEEP_TAG, TRIAL_TAG, best_name
 

@@ -4,7 +4,7 @@ Sweeps with ``tracking.record`` write it. Only trial tables read it; nothing tha
 when the checkpoints are deleted.
 """
 
-from orchestrator.core.row_measures import Measurement
+from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.evaluation.measurement_file import read_measurement, write_measurement
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Action, TrialRecord
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.trial import Action, TrialRecord
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, STATE, TrialFolder
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing_extensions import override
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.ranking import ranked_by_score
-from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.core.sweeps.observer import SweepObserver
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.trial import Decision, Report, TrialRecord
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 

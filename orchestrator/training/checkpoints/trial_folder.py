@@ -2,8 +2,8 @@
 
 ``trials/0007/checkpoint-2000/`` holds ``adapter/`` (a plain PEFT folder), the training state and ``report.json``. A
 checkpoint is written under another name, synced, and then renamed, so a folder with this name is complete. The report
-also names the owner of the checkpoint and holds a digest of each file (see ``core.manifest``). Checkpoints of other
-sweeps or trials are ignored, and damaged checkpoints are not used.
+also names the owner of the checkpoint and holds a digest of each file (see ``core.trials.manifest``). Checkpoints of
+other sweeps or trials are ignored, and damaged checkpoints are not used.
 """
 
 import logging
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.core.manifest import REPORT, Manifest, Owner, read, seal, sync
-from orchestrator.core.trial import Report
+from orchestrator.core.trials.manifest import REPORT, Manifest, Owner, read, seal, sync
+from orchestrator.core.trials.trial import Report
 
 ADAPTER = "adapter"
 STATE = "trainer_state.json"

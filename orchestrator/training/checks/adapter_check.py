@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import LENGTH, METHODS, OPTIONS, VIRTUAL_TOKENS, takers
-from orchestrator.core.plan import EngineName, EnginePlan, Precision
-from orchestrator.core.settings import RULES, TrialSettings
+from orchestrator.core.methods.catalogue import LENGTH, METHODS, OPTIONS, VIRTUAL_TOKENS, takers
 from orchestrator.core.space import ParamValue
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.trials.settings import RULES, TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.checks.model_notes import model_notes
 from orchestrator.training.checks.positions import position_bound

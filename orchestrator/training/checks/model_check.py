@@ -14,12 +14,12 @@ from orchestrator.assets.models import load_pretrained, require_model, resolve_m
 from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError, LoratoryError, ModelError, first_line
-from orchestrator.objective.converted import row_parts
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Head, Objective, Splits
-from orchestrator.objective.text_pairs import row_texts
-from orchestrator.spec.possible import possible
+from orchestrator.objective.rows.converted import row_parts
+from orchestrator.objective.rows.text_pairs import row_texts
+from orchestrator.spec.sections.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.positions import require_positions
 from orchestrator.training.model.base_model import Base, with_head

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.core.methods import FULL, METHODS
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import FULL, METHODS
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import Base

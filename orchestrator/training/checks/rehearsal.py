@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import ObjectiveError, in_short
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import RULES
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.settings import RULES
 from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.objective.windows import join_windows, rows_of
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets import token_store
 from orchestrator.assets.code_digest import code_of, installed_packages, own_code
-from orchestrator.core.manifest import sync
-from orchestrator.objective.digest import digest, has_slices
-from orchestrator.objective.encoded_rows import EncodedRows, EncodedTable
+from orchestrator.core.trials.manifest import sync
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.rows.digest import digest, has_slices
+from orchestrator.objective.rows.encoded_rows import EncodedRows, EncodedTable
 
 if TYPE_CHECKING:
     import datasets

@@ -12,12 +12,12 @@ import numpy as np
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.evaluation.generation.answers import AnswerRows
-from orchestrator.objective.digest import digest
-from orchestrator.objective.encoded_rows import class_ids_of, joined
 from orchestrator.objective.protocol import Example, Objective, Splits, WritesAnswers
+from orchestrator.objective.rows.digest import digest
+from orchestrator.objective.rows.encoded_rows import class_ids_of, joined
 from orchestrator.objective.splits import Fold, folds
 from orchestrator.objective.windows import of_rows, rows_of
 from orchestrator.training.data.encoding import Encoder

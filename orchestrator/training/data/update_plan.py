@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.timetable import Timetable
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.class_weights import class_weights
-from orchestrator.objective.encoded_rows import lengths_of, values_of
 from orchestrator.objective.protocol import Example
+from orchestrator.objective.rows.encoded_rows import lengths_of, values_of
 from orchestrator.training.data.order import data_order
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.errors import CutShortError, DivergedError, LoratoryError, ObjectiveError, SuspendedError
-from orchestrator.core.function import FunctionPlan, change_of
-from orchestrator.core.manifest import Owner
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.function import FunctionPlan, change_of
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE, TrialFolder

@@ -11,9 +11,9 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.inits import INITS
-from orchestrator.core.methods import ADALORA, FULL, LORA
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import ADALORA, FULL, LORA
+from orchestrator.core.methods.inits import INITS
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.lora_options import require_effect

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained
 from orchestrator.assets.tokens import load_tokenizer, use_tokens_of
 from orchestrator.core.data import Source
-from orchestrator.core.problem import Problem
-from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.core.methods.quantisation import Quantisation, require_package
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.evaluation.row_independence import reset_rope_per_forward
 from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.training.model.cpu_attention import attention_on_cpu, implemented_by

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.methods.quantisation import Quantisation
 
 if TYPE_CHECKING:
     import torch

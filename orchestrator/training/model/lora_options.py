@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import LORA, METHODS
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import LORA, METHODS
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.training.model.base_model import Base
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.inits import INITS
-from orchestrator.core.methods import ADALORA, FULL, HEAD, LORA, METHODS, VIRTUAL_TOKENS
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import ADALORA, FULL, HEAD, LORA, METHODS, VIRTUAL_TOKENS
+from orchestrator.core.methods.inits import INITS
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.heads import modules_to_save

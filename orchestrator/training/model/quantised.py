@@ -12,7 +12,7 @@ from torch import nn
 from transformers import BitsAndBytesConfig
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.quantisation import Quantisation, loading_arguments
+from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
 
 BLOCK = 64
 """Number of weights with a common scale."""

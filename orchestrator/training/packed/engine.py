@@ -9,9 +9,9 @@ from typing import TypeVar
 import torch
 
 from orchestrator.core.errors import DivergedError, UserError
-from orchestrator.core.row_measures import Measurement
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trials.row_measures import Measurement
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from orchestrator.core.deepspeed import OFFLOAD, PARAMETERS, WEIGHTS, ZERO
-from orchestrator.core.plan import Attention, EngineName, EnginePlan, Precision
+from orchestrator.core.methods.deepspeed import OFFLOAD, PARAMETERS, WEIGHTS, ZERO
+from orchestrator.core.sweeps.plan import Attention, EngineName, EnginePlan, Precision
 from orchestrator.training.process.hardware import choose_device, number_format
 
 _LARGE = 0.4

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import Precision
+from orchestrator.core.sweeps.plan import Precision
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from typing_extensions import override
 
-from orchestrator.core.deepspeed import Config, partitions_weights
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.methods.deepspeed import Config, partitions_weights
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.training.model.adapters import Adapted
 from orchestrator.training.model.quiet import quiet_libraries

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.core.errors import LoratoryError, UserError
-from orchestrator.core.row_measures import Measurement, RowMeasures
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.evaluation.forgetting import GENERAL, behaviour, forgetting
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import objective_of

@@ -3,8 +3,8 @@
 import os
 from dataclasses import replace
 
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.solo.workers import ReportChannel, Worker
 
 _LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK")

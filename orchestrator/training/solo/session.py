@@ -6,8 +6,8 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from orchestrator.core.plan import Attention
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import Attention
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.evaluation.forgetting import behaviour, forgetting
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure

@@ -18,8 +18,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from typing_extensions import override
 
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import Adapted, write_adapter
 from orchestrator.training.optimiser import build_optimiser

@@ -17,18 +17,17 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
-from orchestrator.core.errors import DivergedError
-from orchestrator.core.methods import ADALORA, FULL
+from orchestrator.core.methods.catalogue import ADALORA, FULL
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import WEIGHTS, Adapted, merged, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
-from orchestrator.training.process.loss_scale import LossScale
+from orchestrator.training.process.loss_scale import LossScale, diverged
 from orchestrator.training.solo.adalora import RankSchedule
 from orchestrator.training.solo.packing import pack_rows
 from orchestrator.training.solo.workers import ALONE, Worker

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trials.trial import Report, TrialTask
 
 if TYPE_CHECKING:
     import torch

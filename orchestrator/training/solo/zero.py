@@ -14,10 +14,10 @@ import torch
 import torch.distributed as dist
 from typing_extensions import override
 
-from orchestrator.core.deepspeed import ZERO, Config, missing_package
-from orchestrator.core.environment import environment
 from orchestrator.core.errors import LoratoryError, UserError
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.deepspeed import ZERO, Config, missing_package
+from orchestrator.core.system.environment import environment
+from orchestrator.core.trials.settings import TrialSettings
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine

@@ -17,8 +17,8 @@ from orchestrator.assets.tables.large import read_large
 from orchestrator.assets.tables.values import TaskColumns
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
+from orchestrator.objective.rows.digest import digest
 
 TASK = TaskColumns(text=frozenset({"text"}), required=frozenset({"text", "label"}))
 ROWS = 12_345

@@ -14,7 +14,7 @@ from orchestrator.assets.marks import mark
 from orchestrator.assets.tables import FORMATS
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError, DataError
-from orchestrator.spec.sources import DATA_SUFFIXES
+from orchestrator.spec.values.sources import DATA_SUFFIXES
 from tests.contracts.asset_contract import AssetContract
 
 ROWS = {"text": ["good", "bad", "fine, really", "awful"], "label": ["pos", "neg", "pos", "neg"]}

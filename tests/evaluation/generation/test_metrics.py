@@ -3,8 +3,8 @@
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 
-from orchestrator.core.generation import GENERATION_METRICS, GenerationPlan
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.tasks.generation import GENERATION_METRICS, GenerationPlan
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.generation.answers import Answer, score
 from orchestrator.evaluation.generation.metrics import bleu, row_scores
 from orchestrator.evaluation.generation.tokens import tokens

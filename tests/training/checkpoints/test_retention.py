@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.goal import goal
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.sweeps.goal import goal
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.training.checkpoints.retention import Retention, adapters_to_keep
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from tests.counting import counted, record_reads

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.manifest import Owner
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trials.manifest import Owner
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 

@@ -10,9 +10,9 @@ from transformers import XLNetConfig, XLNetForSequenceClassification
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.space import Choices, Parameter, ParamValue, Space
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.spec.covering import covering
 from orchestrator.training.checks.adapter_check import check_adapters

@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import ObjectiveError
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits

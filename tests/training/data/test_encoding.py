@@ -19,7 +19,9 @@ from orchestrator.assets.tables.values import TaskColumns
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.objective.encoded_rows import (
+from orchestrator.objective.loading import load_objective
+from orchestrator.objective.protocol import Example
+from orchestrator.objective.rows.encoded_rows import (
     KEPT,
     EncodedRows,
     add_values,
@@ -29,8 +31,6 @@ from orchestrator.objective.encoded_rows import (
     sizes_of,
     values_of,
 )
-from orchestrator.objective.loading import load_objective
-from orchestrator.objective.protocol import Example
 from orchestrator.objective.windows import of_rows, rows_of
 from orchestrator.training.data.encoding import PART, Encoder, tokens_text
 from tests.fakes.tiny_models import tiny_bert

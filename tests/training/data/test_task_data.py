@@ -7,9 +7,9 @@ import pytest
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
-from orchestrator.objective.digest import digest
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
+from orchestrator.objective.rows.digest import digest
 from orchestrator.training.data.task_data import TaskData
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification

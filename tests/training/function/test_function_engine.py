@@ -14,11 +14,11 @@ import pytest
 
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import CutShortError, DivergedError, LoratoryError, ObjectiveError, SuspendedError
-from orchestrator.core.function import FunctionPlan, file_digest
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.tasks.function import FunctionPlan, file_digest
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.function.engine import FunctionEngine
 

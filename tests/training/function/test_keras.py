@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from orchestrator.core.data import DataPlan
-from orchestrator.core.function import FunctionPlan
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.tasks.function import FunctionPlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.function.engine import FunctionEngine
 from tests import needs
 

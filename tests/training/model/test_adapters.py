@@ -8,7 +8,7 @@ import torch
 from peft import get_peft_model_state_dict
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.model.adapters import adapt, merged, save_adapter
 from orchestrator.training.model.base_model import load_base

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Precision
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.objective.extractive_qa.extractive_qa import END, START
 from orchestrator.objective.windows import rows_of
 from orchestrator.training.checks.rehearsal import rehearse

@@ -18,9 +18,9 @@ from transformers import (
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import METHODS
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import METHODS
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine

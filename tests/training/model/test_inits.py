@@ -14,8 +14,8 @@ from peft.tuners.lora.config import CordaConfig
 from peft.tuners.lora.corda import preprocess_corda
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.inits import INITS
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.inits import INITS
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.model.adapters import Adapted, adapt, save_adapter

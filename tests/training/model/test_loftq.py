@@ -1,6 +1,5 @@
 """LoftQ starts A and B from the rounding error of a base model in 4 bits."""
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.model.adapters import Adapted, adapt, save_adapter
@@ -69,16 +68,16 @@ class TestStart:
         return World(source, objective, tmp_path / "sweep", quantisation=Quantisation.NF4, packed=False)
 
     def test_product_equals_pefts(self, world: World) -> None:
-        """peft computes on CUDA only, for scales without double quantisation; its source runs on the CPU here."""
-        code = inspect.getsource(loftq_utils._loftq_init_new).replace('"cuda"', '"cpu"')
-        exec(code, names := dict(vars(loftq_utils)))
+        """Peft's whole function runs on CUDA only, and its product is right for alpha = rank only."""
+        from orchestrator.training.model.quantised import weight_of
+
         original, found = load_unquantised(world.source, world.objective), layers(started(world, "loftq"))
         assert found
         for name, layer in found.items():
-            codes = layer.get_base_layer().weight
-            a_RI, b_OR = names["_loftq_init_new"](codes, weight(original, name), num_bits=4, reduced_rank=RANK)
-            product = layer.scaling["default"] * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
-            torch.testing.assert_close(product, b_OR @ a_RI, rtol=1e-4, atol=1e-6)
+            residual_OI = weight(original, name) - weight_of(layer.get_base_layer().weight)
+            factors = loftq_utils._low_rank_decomposition(residual_OI, RANK)
+            product_OI = layer.scaling["default"] * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+            torch.testing.assert_close(product_OI, factors["L"] @ factors["R"], rtol=1e-4, atol=1e-6)
 
     def test_start_is_nearer_to_the_unquantised_model(self, world: World) -> None:
         batch = world.batch(world.data.split("validation", 32))

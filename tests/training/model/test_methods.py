@@ -12,10 +12,10 @@ from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import FULL, HEAD, METHODS, takers
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import FULL, HEAD, METHODS, takers
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.model.adapters import MERGED_TO_MEASURE, Adapted, adapt, merged, save_adapter
 from orchestrator.training.model.base_model import Base, load_base

@@ -14,8 +14,8 @@ from torch.nn.functional import logsigmoid
 from transformers import AutoModelForCausalLM
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Example
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan

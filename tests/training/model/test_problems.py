@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from objectives.multi_label import MultiLabel
 from objectives.regression import Regression
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Precision
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine

@@ -11,8 +11,8 @@ from torch import nn
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.quantisation import Quantisation
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.model.adapters import adapt, merged
 from orchestrator.training.model.base_model import Base, load_base

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import Base, load_base
 from tests.fakes.tiny_models import tiny_bert

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
 from orchestrator.training.mixed import MixedEngine

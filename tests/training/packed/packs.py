@@ -9,11 +9,11 @@ import torch
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.methods.quantisation import Quantisation
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine

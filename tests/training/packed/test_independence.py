@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import DivergedError
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.data.order import data_order
 from orchestrator.training.packed.execution.slot_trial import SlotTrial

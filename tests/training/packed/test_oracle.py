@@ -8,8 +8,8 @@ import pytest
 import torch
 from peft import PeftModel
 
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.methods.quantisation import Quantisation
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.packed.execution.slot_trial import SlotTrial

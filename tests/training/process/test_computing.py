@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import Attention, EngineName, EnginePlan, Precision
+from orchestrator.core.sweeps.plan import Attention, EngineName, EnginePlan, Precision
 from orchestrator.training.process.computing import computing, recomputes, state_bytes
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import Precision
+from orchestrator.core.sweeps.plan import Precision
 from orchestrator.training.process.hardware import choose_device, number_format
 
 

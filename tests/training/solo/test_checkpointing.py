@@ -8,7 +8,7 @@ from torch import nn
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import ModelError
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import load_base

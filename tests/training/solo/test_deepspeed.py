@@ -15,12 +15,12 @@ from transformers import TrainerCallback
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.deepspeed import NAMED, ZERO, Config
 from orchestrator.core.errors import DivergedError
-from orchestrator.core.methods import LORA, METHODS
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import LORA, METHODS
+from orchestrator.core.methods.deepspeed import NAMED, ZERO, Config
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.data.order import data_order
 from orchestrator.training.data.task_data import TaskData

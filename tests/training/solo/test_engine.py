@@ -3,10 +3,10 @@
 import threading
 from pathlib import Path
 
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine

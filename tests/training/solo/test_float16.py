@@ -8,8 +8,8 @@ import torch
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.model.adapters import Adapted, adapt
 from orchestrator.training.model.base_model import load_base

@@ -12,10 +12,10 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, set_seed
 
-from orchestrator.core.methods import FULL
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import FULL
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.promotion.merge import export_merged

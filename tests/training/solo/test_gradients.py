@@ -8,8 +8,8 @@ import torch
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.data.task_data import TaskData
@@ -85,9 +85,7 @@ def test_gradient_is_clipped_at_its_total_norm(source: Source, objective: Object
     data = TaskData(objective, DataPlan(source=source, train=30, validation=2, test=2), load_tokenizer(source))
     settings = TrialSettings(batch_size=8, max_grad_norm=1e-3)
     model = adapted(source, objective, settings)
-    inputs = TrainingInputs(
-        objective=objective, tokenizer=data.tokenizer, rows=data.split("train", 32), order=[ROWS]
-    )
+    inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=data.split("train", 32), order=[ROWS])
     trainer = SoloTrainer(model, inputs, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
     seen: list[float] = []
 

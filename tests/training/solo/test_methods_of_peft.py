@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
-from orchestrator.core.methods import FULL, LORA, METHODS
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.methods.catalogue import FULL, LORA, METHODS
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.promotion.export import export_folder
 from orchestrator.tracking.logged_models.adapter_model import AdapterRunner

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.training.context import EngineContext
 from orchestrator.training.mixed import MixedEngine
 from tests.contracts.engine_contract import learned

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from torch.multiprocessing.spawn import spawn
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.deepspeed import NAMED, ZERO, Config
-from orchestrator.core.plan import EnginePlan, Precision
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.methods.deepspeed import NAMED, ZERO, Config
+from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.training.build import build_engine
 from orchestrator.training.solo.group import train_share
 from tests import needs

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.generation.answers import score
 from orchestrator.evaluation.shift import shift_metrics

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, SLOT_STATE, TrialFolder

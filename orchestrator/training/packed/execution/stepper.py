@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from orchestrator.core.errors import DivergedError
-from orchestrator.core.row_measures import Measurement
+from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.evaluation.generation.answers import Answer
 from orchestrator.evaluation.measure import NOTHING, collated, make_batches, measure_models
 from orchestrator.evaluation.thread_group import ThreadGroup

@@ -14,7 +14,7 @@ import torch
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.evaluation.row_independence import find_stateful_module
 from orchestrator.objective.protocol import Example, Objective

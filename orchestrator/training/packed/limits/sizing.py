@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialTask
-from orchestrator.objective.encoded_rows import sizes_of
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
+from orchestrator.objective.rows.encoded_rows import sizes_of
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan

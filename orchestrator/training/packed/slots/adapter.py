@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from orchestrator.core.inits import INITS
-from orchestrator.core.methods import LORA, LORA_OPTIONS_OF_SOLO, METHODS
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
+from orchestrator.core.methods.catalogue import LORA, LORA_OPTIONS_OF_SOLO, METHODS
+from orchestrator.core.methods.inits import INITS
+from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.settings import TrialSettings
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.model.adapters import adapt, write_adapter
 from orchestrator.training.model.base_model import load_base

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.training.optimiser import IN_FULL, learning_rate_of
 from orchestrator.training.packed.slots.parameters import RANKED, ParameterStack, SlotParameters
 from orchestrator.training.process.hardware import to_device

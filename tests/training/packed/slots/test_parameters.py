@@ -5,7 +5,7 @@ import weakref
 import pytest
 import torch
 
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.training.packed.masks.streams import DropoutStream
 from orchestrator.training.packed.slots.parameters import RANK_STEP, SlotParameters, SlotScales
 from orchestrator.training.packed.slots.updates import (

@@ -1,0 +1,1 @@
+"""The methods of fine-tuning, initial values, and how the frozen weights are stored or divided."""

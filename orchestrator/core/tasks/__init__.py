@@ -1,0 +1,1 @@
+"""What the tasks set: labels, losses, answers to write, plain functions."""

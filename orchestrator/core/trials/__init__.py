@@ -1,0 +1,1 @@
+"""Trials: their settings, reports, decisions, checkpoints and order."""

@@ -1,0 +1,1 @@
+"""Labels of rows: classes found in the data, class ids, counts, and hints for mistaken mappings."""

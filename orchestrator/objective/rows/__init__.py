@@ -1,0 +1,1 @@
+"""Rows of the data: columns, conversion in parts, digests, rows as encoded on disk."""

@@ -1,0 +1,1 @@
+"""Keys read into checked values: space, start points, sources, functions, DeepSpeed."""
