@@ -133,7 +133,7 @@ class Training(Section):
 
     precision: Annotated[Precision, Field(strict=False)] = Field(
         default=Precision.AUTO,
-        description="number format of the base model; float16 (each trial scales its loss) is for GPUs without bfloat16",
+        description="number format of the base model; float16 scales the loss, for GPUs without bfloat16",
     )
     attention: Annotated[Attention, Field(strict=False)] = Field(
         default=Attention.AUTO,

@@ -168,18 +168,18 @@ def start_loftq(model: "PeftModel", start: StartRows) -> None:
 
     unquantised = start.load_unquantised()
     with torch.no_grad():
-        for name, layer in model.get_base_model().named_modules():
+        layers: list[tuple[str, Any]] = [*model.get_base_model().named_modules()]
+        for name, layer in layers:
             if not (isinstance(layer, LoraLayer) and isinstance(layer.get_base_layer(), Linear4bit)):
                 continue
             source: Any = unquantised.get_submodule(name)
-            codes: Any = layer.get_base_layer().weight
-            decoded_OI = weight_of(codes).float()
+            decoded_OI = weight_of(layer.get_base_layer().weight).float()
             weight_OI = (source.weight.t() if isinstance(source, Conv1D) else source.weight).to(decoded_OI)
             left_OK, sizes_K, right_KI = torch.linalg.svd(weight_OI - decoded_OI, full_matrices=False)
             rank = min(layer.r["default"], len(sizes_K))
             root_R = (sizes_K[:rank] / layer.scaling["default"]).sqrt()
-            layer.lora_A["default"].weight[:rank] = root_R[:, None] * right_KI[:rank]  # type: ignore[union-attr]
-            layer.lora_B["default"].weight[:, :rank] = left_OK[:, :rank] * root_R  # type: ignore[union-attr]
+            layer.lora_A["default"].weight[:rank] = root_R[:, None] * right_KI[:rank]
+            layer.lora_B["default"].weight[:, :rank] = left_OK[:, :rank] * root_R
 
 
 class _Passes:

@@ -1,10 +1,12 @@
 """float16: each trial of a pack scales its loss, and an overflow of one trial leaves the others alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from orchestrator.objective.protocol import Objective
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
@@ -12,7 +14,10 @@ from tests.training.packed.packs import POINTS, World, task
 
 UPDATES = 16
 RATE = 1e-3
-MODELS = {"bert": (tiny_bert, TinyClassification()), "llama": (tiny_llama, TinyCausal())}
+MODELS: dict[str, tuple[Callable[[Path], Path], Objective]] = {
+    "bert": (tiny_bert, TinyClassification()),
+    "llama": (tiny_llama, TinyCausal()),
+}
 
 
 @pytest.fixture(params=sorted(MODELS))

@@ -1,5 +1,6 @@
 """float16 in the solo engine: the same loss scale as in a pack, and exact resumes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
+from orchestrator.objective.protocol import Objective
 from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.model.adapters import Adapted, adapt
 from orchestrator.training.model.base_model import load_base
@@ -22,7 +24,10 @@ from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 UPDATES, PAUSE = 16, 13
 RATE = 1e-3
 SETTINGS = TrialSettings(batch_size=8, learning_rate=RATE, schedule="constant", weight_decay=0.1, rank=4)
-MODELS = {"bert": (tiny_bert, TinyClassification()), "llama": (tiny_llama, TinyCausal())}
+MODELS: dict[str, tuple[Callable[[Path], Path], Objective]] = {
+    "bert": (tiny_bert, TinyClassification()),
+    "llama": (tiny_llama, TinyCausal()),
+}
 
 
 class Run:
@@ -75,7 +80,9 @@ def test_overflow_skips_updates_and_resumes_exactly(tmp_path: Path) -> None:
     first = next(at for at, (made, _) in enumerate(run.steps) if made)
     assert 2 < first < PAUSE
     assert [largest for _, largest in run.steps[:first]] == [0.0] * first
-    assert run.steps[first] == (1, pytest.approx(RATE, rel=1e-2))
+    made, largest = run.steps[first]
+    assert made == 1
+    assert largest == pytest.approx(RATE, rel=1e-2)
     again = Run("llama", tmp_path, torch.float16, 0.1)
     again.trainer.train(resume_from_checkpoint=str(run.saved))
     assert again.losses == run.losses[PAUSE:]
