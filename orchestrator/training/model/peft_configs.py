@@ -120,7 +120,7 @@ def _prompt(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "Pef
     if common["task_type"] not in _PROMPTED:
         raise UserError(
             "virtual tokens are supported here for text classifiers and causal language models only; peft would put "
-            "them in one part of an encoder-decoder, or lengthen the outputs per token; choose another method"
+            "them in one part of an encoder-decoder, or mostly lengthen the outputs per token; choose another method"
         )
     if getattr(base.model.config, "is_encoder_decoder", False):
         raise UserError(
@@ -159,7 +159,8 @@ def _without_layers(_: Base, __: TrialSettings, common: dict[str, Any]) -> "Peft
 
 _HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 _PROMPTED = ("SEQ_CLS", "CAUSAL_LM")
-"""peft lengthens the logits of other tasks, or puts virtual tokens in one part of an encoder-decoder alone."""
+"""In other tasks peft puts virtual tokens in one part of an encoder-decoder alone, or lengthens the logits. The logits of
+prefix_tuning keep their length; it was not tried with outputs per token."""
 
 
 def _ln_tuning(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":

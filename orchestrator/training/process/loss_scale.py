@@ -8,12 +8,11 @@ from collections.abc import Mapping
 
 from orchestrator.core.errors import DivergedError
 
-FIRST = 2.0**12
-"""The first scale. torch starts at 2**16 for mean losses. Our engines sum the losses of an update's rows or tokens, and
-a gradient of a logit near 1 would overflow at once."""
+FIRST = 2.0**8
+"""The first scale. Our engines sum the losses of a batch's rows or tokens, so this is torch's 2**16 for a mean over 256 of
+them."""
 SMALLEST = 2.0**-10
-"""A gradient that overflows below this scale means divergence. It is the scale 1 of a mean over 1,024 rows or
-tokens."""
+"""A gradient that overflows below this scale means divergence; it is the scale 1 for a mean over 1,024 of them."""
 _GROWS_AFTER = 2000
 """Updates without overflow after which the scale doubles, as in torch."""
 
