@@ -159,8 +159,8 @@ def _without_layers(_: Base, __: TrialSettings, common: dict[str, Any]) -> "Peft
 
 _HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 _PROMPTED = ("SEQ_CLS", "CAUSAL_LM")
-"""In other tasks peft puts virtual tokens in one part of an encoder-decoder alone, or lengthens the logits. The logits of
-prefix_tuning keep their length; it was not tried with outputs per token."""
+"""In other tasks peft puts virtual tokens in one part of an encoder-decoder alone, or lengthens the logits. The logits
+of prefix_tuning keep their length; it was not tried with outputs per token."""
 
 
 def _ln_tuning(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":

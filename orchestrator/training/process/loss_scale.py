@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from orchestrator.core.errors import DivergedError
 
 FIRST = 2.0**8
-"""The first scale. Our engines sum the losses of a batch's rows or tokens, so this is torch's 2**16 for a mean over 256 of
-them."""
+"""The first scale. Our engines sum losses over rows or tokens, so this is torch's 2**16 for a mean over 256 of them."""
 SMALLEST = 2.0**-10
 """A gradient that overflows below this scale means divergence; it is the scale 1 for a mean over 1,024 of them."""
 _GROWS_AFTER = 2000
