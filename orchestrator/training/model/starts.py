@@ -168,10 +168,10 @@ def start_loftq(model: "PeftModel", start: StartRows) -> None:
 
     unquantised = start.load_unquantised()
     with torch.no_grad():
-        layers: list[tuple[str, Any]] = [*model.get_base_model().named_modules()]
-        for name, layer in layers:
-            if not (isinstance(layer, LoraLayer) and isinstance(layer.get_base_layer(), Linear4bit)):
+        for name, module in model.get_base_model().named_modules():
+            if not (isinstance(module, LoraLayer) and isinstance(module.get_base_layer(), Linear4bit)):
                 continue
+            layer: Any = module  # peft types its parts as modules or tensors
             source: Any = unquantised.get_submodule(name)
             decoded_OI = weight_of(layer.get_base_layer().weight).float()
             weight_OI = (source.weight.t() if isinstance(source, Conv1D) else source.weight).to(decoded_OI)
