@@ -3,6 +3,7 @@
 PYTHON ?= python3
 SWEEP ?= sweeps/sentiment.yaml
 ARGS ?=
+EXTRAS ?=
 # Test processes. One process runs all tests of a class or module (loadscope), because they share fixtures. The order of
 # tests/conftest.py is kept (no-loadscope-reorder): it starts the scopes with few but long tests early.
 WORKERS ?= 4
@@ -57,8 +58,12 @@ test-tensorflow: $(VENV)/.dev $(VENV)/.assets requirements-tensorflow.lock ## ru
 	$(BIN)/python -m pytest $(call needing,tensorflow) -m tensorflow $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-tensorflow.lock; exit $$result
 
-smoke: $(VENV)/.dev $(VENV)/.assets ## run every shipped sweep on few rows, in stores of its own
-	./.ci/smoke $(BIN)/python
+# EXTRAS="qlora deepspeed tensorflow" includes the files that need these packages, and removes the packages again.
+smoke: $(VENV)/.dev $(VENV)/.assets ## run every shipped sweep on few rows: EXTRAS also runs those of these extras
+	@for extra in $(EXTRAS); do \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$$extra.lock || exit 1; done
+	$(BIN)/python -m tests.e2e.smoke $(ARGS); result=$$?; \
+	for extra in $(EXTRAS); do $(BIN)/python -m pip uninstall --quiet --yes -r requirements-$$extra.lock; done; exit $$result
 
 check: $(VENV)/.dev ## lint, check types, layers and language
 	$(BIN)/ruff check .

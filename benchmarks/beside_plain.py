@@ -13,6 +13,7 @@ from transformers import Trainer, TrainingArguments
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.tasks.generation import GenerationPlan
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
@@ -28,7 +29,7 @@ def packed_seeds(
     *,
     epochs: int,
     seeds: int,
-    metric: str,
+    generation: GenerationPlan | None = None,
 ) -> Iterator[Mapping[str, float]]:
     """Train the seeds 0, 1, … together to their end; yield the test metrics of each, by name without the split.
 
@@ -39,7 +40,7 @@ def packed_seeds(
         params: settings of the trial, without ``epochs``.
         epochs: passes over the training rows.
         seeds: number of trainings.
-        metric: the searched metric, such as ``val/f1``.
+        generation: how answers are written, for a task that writes some.
     """
     rows = data.train or 0
     samples = rows * epochs
@@ -51,9 +52,10 @@ def packed_seeds(
             report_points=(samples,),
             rows_per_epoch=rows,
             sweep_dir=folder,
-            metric=metric,
+            metric="val/loss",  # of one report, so it chooses nothing
             device="cuda" if torch.cuda.is_available() else "cpu",
             threads=torch.get_num_threads(),
+            generation=generation,
         )
         settings = TrialSettings.from_params({**params, "epochs": epochs})
         tasks = [TrialTask(number=seed, settings=settings, seed=seed) for seed in range(seeds)]

@@ -108,7 +108,7 @@ def main() -> None:
     print(f"baseline: F1 {baseline['test/f1']:.3f}", flush=True)
     began = time.perf_counter()
     bound = replace(plan, classes=labels)
-    packed = [*packed_seeds(objective, MODEL, bound, PARAMS, epochs=given.epochs, seeds=given.seeds, metric="val/f1")]
+    packed = [*packed_seeds(objective, MODEL, bound, PARAMS, epochs=given.epochs, seeds=given.seeds)]
     print(shown("packed", {"F1": [each["f1"] for each in packed]}, time.perf_counter() - began), flush=True)
     began = time.perf_counter()
     theirs = [plain(splits.by_name(), labels, given.epochs, seed) for seed in range(given.seeds)]

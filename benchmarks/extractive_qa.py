@@ -129,7 +129,7 @@ def main() -> None:
     print(f"{given.rows} training rows, {len(splits.test)} test rows, {given.epochs} epochs")
     print(f"baseline: exact match {baseline['test/exact_match']:.3f}, F1 {baseline['test/f1']:.3f}", flush=True)
     began = time.perf_counter()
-    packed = [*packed_seeds(OBJECTIVE, MODEL, plan, PARAMS, epochs=given.epochs, seeds=given.seeds, metric="val/f1")]
+    packed = [*packed_seeds(OBJECTIVE, MODEL, plan, PARAMS, epochs=given.epochs, seeds=given.seeds)]
     found = {name: [each[name] for each in packed] for name in ("exact_match", "f1")}
     print(shown("packed", found, time.perf_counter() - began), flush=True)
     began = time.perf_counter()

@@ -5,7 +5,8 @@
 
 The sweep ``docs/examples/instructions.yaml`` with one configuration trains it once, and again with fresh seeds. TRL
 trains the same configuration with ``assistant_only_loss`` and the model's template with ``{% generation %}`` marks, so
-both losses are on the assistant's tokens. Both train in bfloat16 and are measured on the validation rows.
+both losses are on the assistant's tokens. Both train in bfloat16 and are measured on the validation rows. The aim is a
+loss of at most 0.05 nats a token, equal to TRL's within the noise between seeds.
 
 An answer to a test prompt keeps the format if it is JSON with a topic of one word and a year, and nothing else.
 """
@@ -88,7 +89,6 @@ def main(
     import threading
 
     from orchestrator.assets.models import resolve_model
-    from orchestrator.core.trials.ranking import ranked_by_result
     from orchestrator.objective.loading import load_objective
     from orchestrator.promotion.export import export_adapter
     from orchestrator.serving.predictor import Predictor
@@ -106,7 +106,9 @@ def main(
     spec = read_spec(SWEEP, overrides)
     run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda line: typer.echo(line, err=True))
     stored = stored_sweep("instructions")
-    ours = [trial.result(spec.metric) for trial in ranked_by_result(stored.records, spec.metric)]
+    measured = [trial.result(spec.metric) for trial in stored.records]  # the trial and its fresh seeds
+    ours = [loss for loss in measured if loss is not None]
+    typer.echo(f"validation loss of each training: {ours}", err=True)
     folder = export_adapter(stored.candidates().choose(), Path(home) / "export")
     splits = load_objective(spec.objective).splits(spec.data)
     prompts, references = prompts_of(splits.test)
@@ -121,8 +123,8 @@ def main(
         "ours_val_loss": ours,
         "trl_val_loss": losses,
         "untuned_val_loss": theirs[0]["untuned"],
-        "difference": fmean([value for value in ours if value is not None]) - fmean(losses),
-        "seed_sd": stdev([value for value in ours if value is not None]),
+        "difference": fmean(ours) - fmean(losses),
+        "seed_sd": stdev(ours),
         "keeps_format": fmean(map(keeps_format, answers)),
         "is_right": fmean(is_right(*pair) for pair in zip(answers, references, strict=True)),
         "untuned_keeps_format": fmean(map(keeps_format, untuned)),

@@ -11,12 +11,12 @@ from orchestrator.objective.vector_labels import TextRegression
 
 
 class Regression(TextRegression):
-    """One or several numbers per text; the default data are the 0 and 1 of the movie reviews."""
+    """One or several numbers per text; the default data are the ratings of movie reviews, from −4 to 4."""
 
     name = "regression"
     metrics: Mapping[str, Direction] = REGRESSION
     default_metric = "val/spearman"
-    default_source = Source(origin=Origin.PACKAGED, name="vader-movie")
+    default_source = Source(origin=Origin.PACKAGED, name="vader-movie-ratings")
 
     def measure(self, pairs: Sequence[VectorPair]) -> dict[str, float]:
         """Return the metrics; see ``orchestrator.evaluation.vector_metrics``."""

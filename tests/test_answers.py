@@ -16,9 +16,11 @@ from orchestrator.cli.app import make_app
 from orchestrator.evaluation.extractive_qa.row_scores import tuned_metrics, tuned_threshold
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.serving.predictor import Prediction, Predictor
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
@@ -76,6 +78,18 @@ def test_answers_are_searched_registered_and_used(tmp_path: Path) -> None:
     tuned = tuned_metrics(test.rows.scores, threshold)
     assert {f"test/{name}": value for name, value in tuned.items()}.items() <= card.metrics.items()
 
+    summary = stored_summary(Ledger.open(), stored.sweep)
+    scores = summary.quality.answers[candidate.trial.number]
+    assert scores.threshold == threshold
+    assert scores.answerable is not None
+    assert scores.unanswerable is not None
+    parts = (scores.answerable, scores.unanswerable)
+    assert sum(part.rows * part.f1 for part in parts) / len(test.rows.losses) == pytest.approx(tuned["tuned_f1"])
+    assert {"answers", "worst rows"} <= dict(summary.quality_lines).keys()
+    worst = pd.read_csv(sweep_dir(done.sweep) / "worst_rows.csv")
+    assert worst["mean_f1"].is_monotonic_increasing
+    assert worst[["target", "answers"]].notna().all().all()
+
     questions, contexts = ["how was it", "how was the film", ""], ["the film was good", "the plot " * 40 + "great", "a"]
     predictor = Predictor.load(str(folder), locate(spec.tracking))
     answers = predictor.predict(questions, pairs=contexts)
@@ -126,3 +140,13 @@ def check_command(
     written = pd.read_csv(into / "out.csv", keep_default_na=False)
     assert [*written] == ["q", "c", "answer", "score", "start", "end"]
     assert written["answer"].tolist() == [one.answer for one in expected[:2]]
+    pd.DataFrame({"q": questions[:2], "c": contexts[:2]}).to_parquet(into / "in.parquet")
+    arguments[3] = str(into / "in.parquet")
+    done = CliRunner().invoke(make_app(), [*arguments, "--answers", "2", "--json"])
+    found = [row["answers"] for row in json.loads(done.stdout)["predictions"]]
+    assert [[one["start"] for one in row] for row in found] == [
+        [one["start"] for one in each.answers[:2]] for each in expected[:2]
+    ]
+    arguments[-1] = "none"
+    refused = CliRunner().invoke(make_app(), arguments)
+    assert "Name the column of the texts with --pair-column" in str(refused.exception)

@@ -14,10 +14,12 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.entities.entity_words import words_of
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
 from orchestrator.tracking.location import locate
@@ -58,6 +60,11 @@ def test_entities_are_searched_registered_and_used(tmp_path: Path) -> None:
     folder = export_adapter(candidate, tmp_path / "export")
     card = read_card(folder)
     assert card.metrics["test/f1"] > 0.8
+    scores = stored_summary(Ledger.open(), done.sweep).quality.classes[candidate.trial.number]
+    assert {each.name: each.f1 for each in scores.classes} == {
+        name: pytest.approx(card.metrics[f"test/f1_{name}"]) for name in ("EVENT", "TOPIC")
+    }
+    assert (scores.unit, scores.confusion) == ("entities", ())
 
     long = f"the sport was a {'very ' * 70}good game"
     arguments = ["predict", str(folder), "--json", long, "the film"]

@@ -15,9 +15,12 @@ from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
 from orchestrator.core.errors import UserError
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.serving.predictor import Predictor
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
@@ -71,6 +74,24 @@ def check_rows_have_equal_columns(folder: Path, into: Path) -> None:
     assert written["probability/about a film"].min() > 0.99
 
 
+def check_report(objective: str, names: tuple[str, ...]) -> None:
+    """The report has the scores of each class or target, and the worst rows with true and predicted values."""
+    shown = stored_summary(Ledger.open(), stored_sweep("tiny").sweep)
+    assert shown.leaderboard.best is not None
+    found = shown.quality.to_json()
+    part = "target_errors" if objective == "regression" else "class_scores"
+    scores = found[part][shown.leaderboard.best.number]
+    named = scores if objective == "regression" else scores["classes"]
+    assert tuple(each["name"] for each in named) == names
+    lines = dict(shown.quality_lines)
+    assert {"targets" if objective == "regression" else "classes", "worst rows"} <= lines.keys()
+    worst = pd.read_csv(sweep_dir(shown.sweep) / "worst_rows.csv")
+    assert worst[["label", "predictions", "text"]].notna().all().all()
+    if objective == "regression":
+        assert worst["mean_absolute_error"].is_monotonic_decreasing
+        assert worst["label"][0].startswith("joy ")
+
+
 @pytest.mark.parametrize("objective", TASKS)
 def test_task_is_searched_registered_and_used(objective: str, tmp_path: Path) -> None:
     write, columns, names, metric = TASKS[objective]
@@ -78,11 +99,12 @@ def test_task_is_searched_registered_and_used(objective: str, tmp_path: Path) ->
     table = tmp_path / "rows.csv"
     cells = [line.rsplit(",", 1) for line in table.read_text().splitlines()[1:]]
     table.write_text("\n".join(write([(text, label) for text, label in cells])) + "\n")
-    spec = read_spec(file, (f"objective={objective}", f"data.columns={columns}", "budget.trials=1"))
-    assert spec.metric.name == metric
+    settings = (f"objective={objective}", f"data.columns={columns}", "budget.trials=1")
+    spec = read_spec(file, (*settings, f"search.metric={metric}"))
     done = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
     assert done.sweep.facts.data_summary.classes == names
     assert any(name.startswith("val/") for name in done.sweep.facts.baseline or {})
+    check_report(objective, names)
     candidate = stored_sweep("tiny").candidates().choose()
     folder = export_adapter(candidate, tmp_path / "export")
     card = read_card(folder)

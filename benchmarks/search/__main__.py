@@ -6,7 +6,8 @@
 A run of a policy may spend as many training samples as ``--budget`` whole trials, in four slots. Each policy runs with
 ``--seeds`` seeds on every table, with the table's start points and once more without them (``--start`` or
 ``--no-start``: one variant only). The incumbent is the checkpoint with the best validation value so far; its quality is
-its configuration's mean over seeds on the test split. Writes ``results.json`` and a picture a variant to ``--out``.
+its configuration's mean over seeds on the test split. Writes ``results.json``, ``results.md`` and a picture a variant
+to ``--out``.
 """
 
 import json
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.search.compare import MARGIN, Comparison, Summary, compare, summarise
+from benchmarks.search.markdown import markdown
 from benchmarks.search.peft_table import read_peft_task
 from benchmarks.search.picture import draw
 from benchmarks.search.policies import POLICIES, REFERENCE_RIVAL
@@ -63,7 +65,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     qualities = [quality_of(task) for task in tasks]
     _print_tables(qualities)
     out.mkdir(parents=True, exist_ok=True)
-    written = []
+    written, pages = [], []
     for variant in (True, False) if start is None else (start,):
         title = "with start points" if variant else "without start points"
         with CONSOLE.status(title) as status:
@@ -83,10 +85,12 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
         _print_comparisons(reference, comparisons)
         draw(results, budget, out / f"regret-{'start' if variant else 'no-start'}.png")
         written.append(_stored(variant, results, summaries, comparisons))
+        pages.append(markdown(title, summaries, comparisons, reference=reference, rival=REFERENCE_RIVAL))
     settings = {"seeds": seeds, "set": set_ or [], "budget": budget, "reference": reference, "margin": MARGIN}
     content = {"settings": settings, "tables": [_table(one) for one in qualities], "variants": written}
     (out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
-    CONSOLE.print(f"{out}/results.json written after {time.monotonic() - began:.0f} s")
+    (out / "results.md").write_text("\n".join(pages))
+    CONSOLE.print(f"{out}/results.json and results.md written after {time.monotonic() - began:.0f} s")
 
 
 def _stored(

@@ -74,19 +74,24 @@ def run_ours(
         for position, one in enumerate(configuration.replicates)
     }
     reports = sorted(
-        ((report.ended_at, record.number, report) for record in replayed.records for report in record.reports),
+        (
+            (spent, record.number, report)
+            for record in replayed.records
+            for report in record.reports
+            if (spent := round(report.ended_at * samples_per_s)) <= budget
+        ),
         key=lambda entry: entry[:2],
     )
     steps: list[Step] = []
     best, incumbent = float("nan"), None
-    for ended_at, number, report in reports:
+    for spent, number, report in reports:
         value = report.metrics.get(table.metric.name, float("nan"))
         if table.metric.better(value, best):
             best, incumbent = value, number
-        spent = round(ended_at * samples_per_s)
-        if number == incumbent and spent <= budget:
+        if number == incumbent:
             recorded = replayed.recorded[number]
             configuration, replicate = places[recorded.sweep, recorded.number]
             step = Step(spent=spent, configuration=configuration, replicate=replicate, samples=report.nominal_samples)
             steps.append(step)
-    return Trajectory(steps=tuple(steps), spent=min(budget, replayed.samples), trials=len(replayed.records))
+    trials = len({number for _, number, _ in reports})
+    return Trajectory(steps=tuple(steps), spent=min(budget, replayed.samples), trials=trials)

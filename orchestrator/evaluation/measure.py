@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.tasks.problem import Problem
 from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.metrics import class_of_prediction
 from orchestrator.evaluation.row_independence import (
@@ -19,7 +20,7 @@ from orchestrator.evaluation.row_independence import (
 )
 from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.padding import IGNORED
-from orchestrator.objective.protocol import NOT_INPUTS, Example, Objective
+from orchestrator.objective.protocol import NOT_INPUTS, Example, FindsAnswers, Objective, problem_of
 from orchestrator.objective.windows import join_windows, row_keys, rows_of
 
 if TYPE_CHECKING:
@@ -242,8 +243,29 @@ def _measurement(
         references=references,
         scores=scores,
         keys=row_keys(examples),
+        answers=tuple(objective.row_answers(pairs)) if isinstance(objective, FindsAnswers) else (),
     )
-    return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=rows)
+    return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=_with_vectors(objective, pairs, rows))
+
+
+def _with_vectors(objective: Objective, pairs: "Sequence[_Pair]", rows: RowMeasures) -> RowMeasures:
+    """Return the rows with their sets of classes or their numbers; unchanged for other tasks, or pairs of other forms.
+
+    A class is predicted if its logit is above 0: its probability is above one half.
+    """
+    problem, size = problem_of(objective), len(objective.labels)
+    if problem not in {Problem.MULTI_LABEL, Problem.REGRESSION}:
+        return rows
+    if not all(_is_logits(given, size) and _is_logits(true, size) for given, true in pairs):
+        return rows
+    if problem is Problem.REGRESSION:
+        numbers, true_numbers = (tuple(tuple(map(float, pair[side])) for pair in pairs) for side in (0, 1))
+        return replace(rows, numbers=numbers, true_numbers=true_numbers)
+    found, true = (
+        tuple(tuple(place for place, value in enumerate(pair[side]) if value > bound) for pair in pairs)
+        for side, bound in ((0, 0.0), (1, 0.5))
+    )
+    return replace(rows, class_sets=found, true_class_sets=true)
 
 
 def _class_ids(objective: Objective, pairs: "Sequence[_Pair]") -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -6,11 +6,12 @@ from pathlib import Path
 from orchestrator.core.metric import Metric
 from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.core.trials.trial import TrialRecord
+from orchestrator.evaluation.extractive_qa.answer_scores import at_threshold, row_threshold
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.slices import write_slice_columns
 from orchestrator.evaluation.suspected_labels import suspected_labels, write_suspected_labels
-from orchestrator.evaluation.worst_rows import write_worst_rows
-from orchestrator.objective.protocol import Objective, Splits, WritesAnswers
+from orchestrator.evaluation.worst_rows import NOTHING, write_worst_rows
+from orchestrator.objective.protocol import FindsAnswers, Objective, Splits, WritesAnswers
 from orchestrator.objective.rows.slice_columns import slice_names
 from orchestrator.objective.rows.text_pairs import row_texts
 
@@ -39,18 +40,23 @@ def write_row_checks(
         validation = kept_validation(sweep_dir, record, metric)
         test = kept_measurement(sweep_dir, record, metric)
         if test is not None and len(test.rows.losses) == len(splits.test):
-            tested.append(test.rows)
+            tested.append(at_threshold(test.rows, row_threshold(test.rows, validation)))
         if validation is not None and test is not None:
             measured = {"validation": validation.rows, "test": test.rows}
             if all(len(measured[split].logits) == len(rows[split]) for split in rows):
                 adapters.append(measured)
     if tested and "text" in splits.test.column_names:
-        targets = (
-            objective.references(splits.test)
-            if isinstance(objective, WritesAnswers) and objective.generation_metrics
-            else ()
-        )
+        targets = _targets(objective, splits)
         write_worst_rows(sweep_dir, tested, objective.labels, row_texts(splits.test), targets)
     if adapters and all("text" in each.column_names for each in rows.values()):
         texts = {split: row_texts(each) for split, each in rows.items()}
         write_suspected_labels(sweep_dir, suspected_labels(adapters), objective.labels, texts)
+
+
+def _targets(objective: Objective, splits: Splits) -> Sequence[str]:
+    """Return the right answer of each test row; empty if the task writes and finds none."""
+    if isinstance(objective, FindsAnswers):
+        return [" | ".join(answers) or NOTHING for answers in objective.true_answers(splits.test)]
+    if isinstance(objective, WritesAnswers) and objective.generation_metrics:
+        return objective.references(splits.test)
+    return ()

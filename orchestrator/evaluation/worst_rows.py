@@ -1,9 +1,20 @@
-"""The test rows with the highest loss, over all kept adapters, as a file in the sweep's folder."""
+"""The worst test rows, over all kept adapters, as a file in the sweep's folder.
+
+| task | the worst row has | further columns |
+|---|---|---|
+| regression | the largest absolute error, the mean over its targets | true and predicted numbers |
+| extractive question answering | the lowest F1, then the highest loss | true and predicted answers |
+| others | the highest loss | label and predicted labels; or reference and generated answers |
+
+Losses, errors and F1 are means over the adapters. Different predictions of the adapters stand one after another.
+"""
 
 import csv
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from orchestrator.core.system.csv_cells import long_cells
 from orchestrator.core.trials.row_measures import RowMeasures
@@ -12,9 +23,13 @@ FILE = "worst_rows.csv"
 """Name of the file in the folder of a sweep. The report names it and shows no texts: they may be personal data."""
 MOST = 50
 """Most rows in the file."""
+NOTHING = "(none)"
+"""No label, or no answer."""
 _HEAD = ("row", "mean_loss", "label", "predictions", "text")
 _ANSWERED = ("target", "answers")
-"""Further columns of a generative task: the reference, and the different answers of the adapters."""
+"""Further columns of answers: the reference, and the different answers of the adapters."""
+_ERROR, _F1 = "mean_absolute_error", "mean_f1"
+"""A further column: the value of the order, if it is not the loss."""
 
 
 def write_worst_rows(
@@ -24,35 +39,31 @@ def write_worst_rows(
     texts: Sequence[str],
     targets: Sequence[str] = (),
 ) -> None:
-    """Write the rows with the highest mean loss over the adapters, the worst first, atomically as CSV.
+    """Write the worst rows over the adapters, the worst first, atomically as CSV; see the module for their order.
 
     Args:
         sweep_dir: folder of the sweep.
         adapters: test rows of each kept adapter, at least one.
-        labels: class names in the order of their ids; empty without classes.
+        labels: names of the classes or targets in their order; empty without them.
         texts: text of each test row.
-        targets: the right answer of each test row; empty if the task writes none.
+        targets: the right answer of each test row; empty if the task writes and finds none.
 
     Raises:
         OSError: the disk is full.
     """
-    losses = [
-        sum(each.losses[row] / max(each.units[row], 1.0) for each in adapters) / len(adapters)
-        for row in range(len(texts))
-    ]
-    worst = sorted(range(len(texts)), key=lambda row: (-losses[row], row))[:MOST]
+    losses = [fmean(each.losses[row] / max(each.units[row], 1.0) for each in adapters) for row in range(len(texts))]
+    name, values = _order(adapters, len(texts))
+    keys = losses if name is None else values if name == _ERROR else [-value for value in values]
+    worst = sorted(range(len(texts)), key=lambda row: (_badness(keys[row]), _badness(losses[row]), row))[:MOST]
     unfinished = sweep_dir / f".{FILE}.{os.getpid()}"
     with unfinished.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow((*_HEAD, *(_ANSWERED if targets else ())))
+        writer.writerow((*_HEAD, *(_ANSWERED if targets else ()), *([] if name is None else [name])))
         for row in worst:
-            label, predictions = "", ""
-            if labels and adapters[0].references:
-                label = labels[adapters[0].references[row]]
-                predictions = ", ".join(dict.fromkeys(labels[each.predictions[row]] for each in adapters))
-            answers = dict.fromkeys(each.answers[row] for each in adapters if row < len(each.answers))
-            answered = (targets[row], " | ".join(answers)) if targets else ()
-            writer.writerow((row, f"{losses[row]:.4f}", label, predictions, texts[row], *answered))
+            label, predictions = _labels(adapters, labels, row)
+            answered = (targets[row], _joined(_answers(adapters, row), " | ")) if targets else ()
+            value = [] if name is None else [f"{values[row]:.4g}" if name == _ERROR else f"{values[row]:.4f}"]
+            writer.writerow((row, f"{losses[row]:.4f}", label, predictions, texts[row], *answered, *value))
     unfinished.replace(sweep_dir / FILE)
 
 
@@ -63,9 +74,70 @@ def worst_rows_sentence(sweep_dir: Path) -> str | None:
             rows = [*csv.DictReader(stream)]
         first = rows[0]
         what = f" (label {first['label']}, predicted as {first['predictions']})" if first["label"] else ""
+        worst = f"the highest loss, {first['mean_loss']}"
+        if _ERROR in first:
+            worst = f"the largest absolute error, {first[_ERROR]}"
+        elif _F1 in first:
+            worst = f"the lowest F1, {first[_F1]}, and of those the highest loss, {first['mean_loss']}"
         return (
-            f"row {first['row']} of test has the highest loss, {first['mean_loss']}{what}; {FILE} in the sweep's "
-            f"folder lists the worst {len(rows)} rows"
+            f"row {first['row']} of test has {worst}{what}; {FILE} in the sweep's folder lists the worst {len(rows)} "
+            "rows"
         )
     except (FileNotFoundError, NotADirectoryError, IndexError, KeyError, ValueError, csv.Error):  # absent or foreign
         return None
+
+
+def _order(adapters: Sequence[RowMeasures], count: int) -> tuple[str | None, list[float]]:
+    """Return the name and the values of the order; None and nothing if it is the loss."""
+    if adapters[0].true_numbers:
+        each = [
+            [
+                fmean(abs(one - two) for one, two in zip(given, true, strict=True))
+                for given, true in zip(rows.numbers, rows.true_numbers, strict=True)
+            ]
+            for rows in adapters
+        ]
+        return _ERROR, [fmean(of_row) for of_row in zip(*each, strict=True)]
+    if all(len(rows.answers) == len(rows.scores.get("f1", ())) == count for rows in adapters):
+        return _F1, [fmean(of_row) for of_row in zip(*(rows.scores["f1"] for rows in adapters), strict=True)]
+    return None, []
+
+
+def _badness(value: float) -> float:
+    """Return a key that sorts large values first, and NaN before all."""
+    return -math.inf if math.isnan(value) else -value
+
+
+def _labels(adapters: Sequence[RowMeasures], labels: Sequence[str], row: int) -> tuple[str, str]:
+    """Return the label of a row, and the different predictions of the adapters; empty without labels."""
+    first = adapters[0]
+    if first.true_numbers:
+        return _numbers(first.true_numbers[row], labels), _joined(
+            (_numbers(each.numbers[row], labels) for each in adapters), " | "
+        )
+    if first.true_class_sets:
+        return _classes(first.true_class_sets[row], labels), _joined(
+            (_classes(each.class_sets[row], labels) for each in adapters), " | "
+        )
+    if labels and first.references:
+        return labels[first.references[row]], _joined((labels[each.predictions[row]] for each in adapters), ", ")
+    return "", ""
+
+
+def _answers(adapters: Sequence[RowMeasures], row: int) -> list[str]:
+    return [each.answers[row] or NOTHING for each in adapters if row < len(each.answers)]
+
+
+def _numbers(values: Sequence[float], names: Sequence[str]) -> str:
+    """Return numbers with four significant digits, several ones with their names."""
+    if len(values) == 1 or len(names) != len(values):
+        return ", ".join(f"{value:.4g}" for value in values)
+    return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
+
+
+def _classes(ids: Sequence[int], names: Sequence[str]) -> str:
+    return ", ".join(names[index] for index in ids) or NOTHING
+
+
+def _joined(texts: Iterable[str], between: str) -> str:
+    return between.join(dict.fromkeys(texts))

@@ -156,6 +156,17 @@ class WritesAnswers(Protocol):
         """Return the right answer of each row."""
 
 
+@runtime_checkable
+class FindsAnswers(Protocol):
+    """An objective whose answers are parts of a text; optional members for the report's worst rows."""
+
+    def row_answers(self, pairs: "Sequence[tuple[Any, Any]]") -> list[str]:
+        """Return the best answer of each row, from the joined pairs of ``predictions``; empty without any."""
+
+    def true_answers(self, rows: "datasets.Dataset") -> list[list[str]]:
+        """Return the true answers of each row; an empty list for a row without an answer."""
+
+
 def generation_metrics(objective: Objective) -> Mapping[str, Direction]:
     """Return the metrics of the objective's answers; empty if it writes none, or does not measure them."""
     return objective.generation_metrics if isinstance(objective, WritesAnswers) else {}

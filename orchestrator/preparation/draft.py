@@ -28,7 +28,8 @@ class DraftFacts:
         columns: the source's column by the objective's column; empty: they have the same names.
         rows: number of rows by split.
         length: tokens within which nearly all training rows fit; None: unknown.
-        by_token: whether the head has an output for each token; it needs a higher learning rate.
+        new_head: whether the head needs a higher learning rate, as one that gives each token a class.
+        has_windows: whether longer rows are divided into windows instead of cut.
         weights: number of weights of the base model.
         cores: processors of this machine.
         has_gpu: whether it has a usable GPU.
@@ -42,7 +43,8 @@ class DraftFacts:
     columns: Mapping[str, str]
     rows: Mapping[str, int]
     length: int | None
-    by_token: bool
+    new_head: bool
+    has_windows: bool
     weights: int
     cores: int
     has_gpu: bool
@@ -79,8 +81,8 @@ data:
   source: {_yaml(facts.source)}{columns}
   validation: {facts.rows["validation"]}                 # trials are compared on these rows
   test: {facts.rows["test"]}                       # the kept adapters are measured on these rows, once, at the end
-  max_length: {limit}                # limit in tokens; longer rows are {"divided" if facts.by_token else "cut"}
-{head if facts.by_token else ""}
+  max_length: {limit}                # limit in tokens; longer rows are {"divided" if facts.has_windows else "cut"}
+{head if facts.new_head else ""}
 search:
   space:
     learning_rate: {{low: {low:.1e}, high: {high:.1e}, log: true}}   # around the measured best rate for this size

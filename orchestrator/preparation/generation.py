@@ -7,6 +7,7 @@ from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.tasks.generation import GenerationPlan
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.target_length import SHARE, default_new_tokens, writes
+from orchestrator.report import words
 from orchestrator.spec.sections.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 
@@ -42,7 +43,13 @@ def plan_generation(
     if most is None:
         most, why = default_new_tokens(objective, splits.train, tokenizer, max_length), f"{SHARE:.0%} {_SHARE_TEXT}"
     say(f"answers: at most {most} tokens ({why})")
-    return GenerationPlan(max_new_tokens=most, rows=request.rows, test_rows=request.test_rows, every=request.every)
+    return GenerationPlan(
+        max_new_tokens=most,
+        rows=request.rows,
+        test_rows=request.test_rows,
+        every=request.every,
+        time_limit_s=request.time_limit_s,
+    )
 
 
 def answers_text(generation: GenerationPlan, plan: EnginePlan, rows: Mapping[str, int], row_tokens: float) -> str:
@@ -58,6 +65,8 @@ def answers_text(generation: GenerationPlan, plan: EnginePlan, rows: Mapping[str
         row_tokens: tokens of a row.
     """
     limit = f"at most {generation.max_new_tokens} tokens each"
+    if generation.time_limit_s is not None and plan.workers == 1:  # several workers must compute the same forwards
+        limit += f" and {words.duration(generation.time_limit_s)} for the answers of a model in one measurement"
     test = f"{min(generation.test_rows, rows['test']):,} test rows by each kept adapter"
     points = plan.report_points
     reports = generation.num_reports(points)

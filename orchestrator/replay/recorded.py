@@ -1,6 +1,5 @@
 """The trial table of a stored sweep."""
 
-from orchestrator.core.errors import UserError
 from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.core.system.secrets import redact
 from orchestrator.core.trials.manifest import Owner
@@ -21,16 +20,9 @@ def table_of(ledger: Ledger, sweep: SweepRecord) -> TrialTable:
     The test rows come from the trials' folders, and exist in sweeps with ``tracking.record``. Without a record the test
     metrics are those of the ledger, which has them for kept adapters. The start points of the sweep's prior are in the
     table's sweep file, so a replay has them too.
-
-    Raises:
-        UserError: the sweep trained a function.
     """
     trials = of_the_search(ledger.trials.all(sweep.id))
     plan = sweep.facts.engine_plan
-    if "function" in sweep.fingerprint:
-        raise UserError(
-            f"{sweep.reference} trained a function: trial tables and replays know the parameters of adapters"
-        )
     text = with_start_points(sweep.spec_text, sweep.fingerprint.get("prior", ()))
     reported = {report.nominal_samples for trial in trials for report in trial.reports}
     return TrialTable(

@@ -20,6 +20,7 @@ from orchestrator.replay.engine import TableEngine
 from orchestrator.replay.replicates import Replicates
 from orchestrator.replay.table import TableTrial, TrialTable
 from orchestrator.replay.task import timetable_of
+from orchestrator.report.search_progress import NO_VALUE, standing
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -88,6 +89,7 @@ class _Trace(SweepObserver):
         self.trajectory: list[Incumbent] = []
         self._engine = engine
         self._metric = metric
+        self._best = NO_VALUE
 
     def prepared(self, plan: EnginePlan) -> None:
         """Do nothing."""
@@ -97,10 +99,11 @@ class _Trace(SweepObserver):
 
     def reported(self, trial: TrialRecord, report: Report) -> None:
         """Note the trial if its value is the best so far."""
-        value = report.metrics.get(self._metric.name, float("nan"))
-        best = self.trajectory[-1].score if self.trajectory else float("nan")
-        if self._metric.better(value, best):
-            self.trajectory.append(Incumbent(samples=self._engine.samples, trial=trial.number, score=value))
+        place = standing(report.metrics, self._metric)
+        if place < self._best:
+            self._best = place
+            score = report.metrics[self._metric.name]
+            self.trajectory.append(Incumbent(samples=self._engine.samples, trial=trial.number, score=score))
 
     def decided(self, trial: TrialRecord, decision: Decision) -> None:  # noqa: ARG002  (the protocol's signature)
         """Note the decision."""

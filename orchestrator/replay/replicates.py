@@ -52,10 +52,6 @@ class Replicates:
         same_seed = next((trial for trial in group if trial.seed == task.seed), None)
         return same_seed or group[task.seed % len(group)]
 
-    def groups(self) -> Mapping[_Values, list[TableTrial]]:
-        """Return the trials by ``key``."""
-        return self._groups
-
     def key(self, settings: TrialSettings) -> _Values:
         """Return the values of the fixed settings and the parameters, the same for replicates of a configuration."""
         values = settings.to_json()

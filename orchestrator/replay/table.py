@@ -96,6 +96,11 @@ class TrialTable:
     points: tuple[int, ...]
     trials: tuple[TableTrial, ...]
 
+    @property
+    def of_function(self) -> bool:
+        """Whether the trials trained a function of the user, whose parameters have any names."""
+        return any(trial.settings.values for trial in self.trials)
+
     def configurations(self) -> tuple[tuple[TableTrial, ...], ...]:
         """Return the trials grouped by equal ``params``; the trials of a group differ in their seeds."""
         groups: dict[frozenset[tuple[str, ParamValue]], list[TableTrial]] = {}

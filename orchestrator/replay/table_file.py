@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.space import ParamValue, format_value
+from orchestrator.core.space import ParamValue, format_value, is_number
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.settings import RULES, TrialSettings
 from orchestrator.core.trials.trial import TrialState
@@ -45,7 +45,7 @@ def write_table(table: TrialTable, path: Path) -> None:
 
     rows = [row for trial in table.trials for row in _rows(trial, table.metric)]
     names = _column_names(rows)
-    columns = [pa.array([row.get(name) for row in rows], _kind(name)) for name in names]
+    columns = [_column(name, [row.get(name) for row in rows], of_function=table.of_function) for name in names]
     about = {
         "version": VERSION,
         "name": table.name,
@@ -114,7 +114,7 @@ def _rows(trial: TableTrial, metric: Metric) -> Iterator[_Row]:
         "state": trial.state.value,
         "reason": trial.reason,
         "params": json.dumps(dict(trial.params)),
-        "settings": json.dumps(trial.settings.to_json()),
+        "settings": json.dumps(_settings(trial.settings)),
         **_prefixed(_PARAM, {name: _column_value(name, value) for name, value in trial.params.items()}),
         **_prefixed(_FINAL, trial.final),
         **_prefixed(_TEST, trial.test),
@@ -128,6 +128,11 @@ def _rows(trial: TableTrial, metric: Metric) -> Iterator[_Row]:
     for report in trial.reports:
         row = own | dict(report.metrics) | {"samples": report.samples, "seconds": report.seconds}
         yield row | measured if report is best else row
+
+
+def _settings(settings: TrialSettings) -> dict[str, Any]:
+    """Return the settings for ``TrialSettings.from_params``; those of a function are its values only."""
+    return {"values": dict(settings.values)} if settings.values else settings.to_json()
 
 
 def _trial(rows: Sequence[_Row], metrics: Sequence[str]) -> TableTrial:
@@ -174,6 +179,18 @@ def _column_names(rows: Iterable[_Row]) -> list[str]:
         _is_metric,
     ]
     return sorted(names, key=lambda name: next((at for at, group in enumerate(groups) if group(name)), len(groups)))
+
+
+def _column(name: str, values: Sequence[Any], *, of_function: bool) -> "pa.Array":
+    """Return a column. A function's parameters have the type of their values; values of several types become texts."""
+    import pyarrow as pa
+
+    if not of_function or not name.startswith(_PARAM):
+        return pa.array(values, _kind(name))
+    kinds = {float if is_number(value) else type(value) for value in values if value is not None}
+    if len(kinds) > 1:
+        values = [None if value is None else format_value(value) for value in values]
+    return pa.array(values)
 
 
 def _kind(name: str) -> "pa.DataType":

@@ -66,8 +66,11 @@ def spec_of(table: TrialTable, overrides: Sequence[str] = (), stored: Stored | N
 
     Raises:
         SpecError: an override breaks a rule.
-        UserError: the search compares trials by a metric whose direction the table does not hold.
+        UserError: the trials trained a function, or the search compares trials by a metric whose direction the table
+            does not hold.
     """
+    if table.of_function:
+        raise UserError(f"{table.name} trained a function: a replay knows the parameters of adapters only")
     facts, spec = _facts(table), _written(table, overrides)
     if spec.epochs_are_open:
         spec = replace(spec, fixed={**spec.fixed, "epochs": table.trials[0].settings.epochs})

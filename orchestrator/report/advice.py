@@ -55,7 +55,7 @@ def _more_trials(summary: Summary) -> Finding:
     """Return whether the best trial of the search came late among the trials."""
     board = summary.leaderboard
     rows = sorted(board.rows, key=lambda row: row.number)
-    winner = min(rows, key=lambda row: board.metric.sort_key(row.searched))
+    winner = min(sorted(board.within, key=lambda row: row.number), key=lambda row: board.metric.sort_key(row.searched))
     later, trials = sum(row.number > winner.number for row in rows), len(rows)
     numbers = {"trials": trials, "winner": winner.number, "later": later}
     if trials < FEWEST_TRIALS:
@@ -97,11 +97,14 @@ def _more_rows(summary: Summary, best: Row) -> Finding:
 
 def _longer_training(length: TrainingLength) -> Finding:
     falling, trials, steps = len(length.falling), len(length.trials), length.steps
-    sentence = (
-        f"Longer training may help: {falling} of the best {trials} complete trials still improved at their end, after "
-        f"{steps:,} optimizer steps. Raise training.epochs, or remove it: the epochs then follow from the data."
-    )
-    numbers = {"falling": float(falling), "trials": float(trials), "steps": float(steps)}
+    numbers = {"falling": float(falling), "trials": float(trials)}
+    sentence = f"Longer training may help: {falling} of the best {trials} complete trials still improved at their end"
+    if length.of_function:
+        sentence += ". Raise function.samples."
+    else:
+        sentence += f", after {steps:,} optimizer steps. Raise training.epochs, or remove it: the epochs then follow "
+        sentence += "from the data."
+        numbers["steps"] = float(steps)
     return Finding(rule=Rule.LONGER_TRAINING, sentence=sentence, numbers=numbers)
 
 

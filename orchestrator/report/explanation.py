@@ -80,7 +80,7 @@ def _first_guess(summary: Summary) -> Finding:
         elif summary.sweep.status is not SweepStatus.FINISHED:
             missing = "the sweep has not finished, so a later trial may still beat the start points."
         else:
-            missing = "the start points or the proposals have no score."
+            missing = "the start points or the proposals have no score, or none within the constraints."
         return unknown(Rule.FIRST_GUESS, missing)
     noise = fluctuation(of_the_search(summary.records), summary.leaderboard.metric)
     numbers = {"start": gain.start_value, "best": gain.value, "difference": gain.difference, "noise": noise}

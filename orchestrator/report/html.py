@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-_CHART_OF = {"worst slice": "slices", "calibration": "calibration", "classes": "class_scores"}
+_CHART_OF = {"worst slice": "slices", "calibration": "calibration", "classes": "class_scores", "targets": "targets"}
 """Chart with the same sentence, by the name of a quality line."""
 
 

@@ -89,6 +89,12 @@ class Leaderboard:
         return self.rows[0] if self.rows and self.rows[0].rank == 1 else None
 
     @property
+    def within(self) -> tuple[Row, ...]:
+        """The trials within the constraints, the best first; all trials if none with a score is."""
+        rows = tuple(row for row in self.rows if row.mark != "outside")
+        return rows if any(row.rank is not None for row in rows) else self.rows
+
+    @property
     def remeasured_note(self) -> str | None:
         """A sentence on scores different from the values of the search; None if all are equal."""
         again = [

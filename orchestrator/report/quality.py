@@ -1,4 +1,4 @@
-"""The quality of the kept adapters and of the rows: slices, calibration, suspected label errors."""
+"""The quality of the kept adapters and of the rows: slices, classes, targets, answers, calibration, label errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,9 +10,11 @@ from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.calibration import AdapterCalibration, kept_calibration
 from orchestrator.evaluation.class_scores import ClassScores, class_scores
+from orchestrator.evaluation.extractive_qa.answer_scores import AnswerScores, answer_scores
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.slices import SMALL, Slice, measured_slices, read_slice_columns, worst_slice
 from orchestrator.evaluation.suspected_labels import FILE, count_suspected_labels, label_limit
+from orchestrator.evaluation.target_errors import TargetErrors, target_errors
 from orchestrator.evaluation.worst_rows import worst_rows_sentence
 from orchestrator.report import words
 
@@ -26,7 +28,9 @@ class Quality:
         classes: scores of each class on the test rows; trials without class ids are missing.
         label_limits: the searched metric on validation and test by name, such as ``val/accuracy``, if the suspected
             labels are wrong and a model is right on every row; splits without a suspected label are missing.
-        worst_rows: the test row with the highest loss in words; None without stored rows.
+        targets: errors of each target on the test rows; only in regression.
+        answers: scores of the rows with and without an answer; only in extractive question answering.
+        worst_rows: the worst test row in words; None without stored rows.
         calibrations: calibration on the test rows; trials without class logits are missing.
         suspected: number of suspected label errors by split; None: not searched.
     """
@@ -37,6 +41,8 @@ class Quality:
     classes: Mapping[int, ClassScores] = field(default_factory=dict)
     label_limits: Mapping[str, float] = field(default_factory=dict)
     worst_rows: str | None = None
+    targets: Mapping[int, TargetErrors] = field(default_factory=dict)
+    answers: Mapping[int, AnswerScores] = field(default_factory=dict)
 
     def lines(self, winner: int | None) -> list[tuple[str, str]]:
         """Return pairs of a name and a sentence without a full stop.
@@ -50,6 +56,10 @@ class Quality:
             lines.append(("worst slice", slice_sentence(worst, len(self.slices[winner]) if winner is not None else 0)))
         if winner is not None and winner in self.classes:
             lines.append(("classes", self.classes[winner].sentence))
+        if winner is not None and winner in self.targets:
+            lines.append(("targets", self.targets[winner].sentence))
+        if winner is not None and winner in self.answers:
+            lines.append(("answers", self.answers[winner].sentence))
         if winner is not None and winner in self.calibrations:
             lines.append(("calibration", self.calibrations[winner].sentence))
         if self.worst_rows is not None:
@@ -64,7 +74,7 @@ class Quality:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values by trial: ``slices``, ``worst_slice``, ``class_scores``, ``calibration``; and others."""
+        """Return plain values by trial: ``slices``, ``worst_slice``, ``class_scores``, and others."""
         return {
             "slices": {number: [_slice_json(each) for each in slices] for number, slices in self.slices.items()},
             "worst_slice": {
@@ -73,6 +83,8 @@ class Quality:
                 if (worst := worst_slice(slices)) is not None
             },
             "class_scores": {number: each.to_json() for number, each in self.classes.items()},
+            "target_errors": {number: each.to_json() for number, each in self.targets.items()},
+            "answer_scores": {number: each.to_json() for number, each in self.answers.items()},
             "worst_rows": self.worst_rows,
             "calibration": {number: asdict(each) for number, each in self.calibrations.items()},
             "suspected_labels": self.suspected,
@@ -90,7 +102,7 @@ def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, lab
         labels: class names in the order of their ids; empty: no scores of classes.
     """
     columns = read_slice_columns(sweep_dir)
-    slices, calibrations, classes = {}, {}, {}
+    slices, calibrations, classes, targets, answers = {}, {}, {}, {}, {}
     for record in of_the_search(records):
         measured = kept_measurement(sweep_dir, record, metric)
         if measured is None:
@@ -98,6 +110,10 @@ def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, lab
         slices[record.number] = measured_slices(measured.rows, columns)
         if (scores := class_scores(measured.rows, labels)) is not None:
             classes[record.number] = scores
+        if (errors := target_errors(measured.rows, labels)) is not None:
+            targets[record.number] = errors
+        if measured.rows.answers and (found := answer_scores(measured, kept_validation(sweep_dir, record, metric))):
+            answers[record.number] = found
         if (calibration := kept_calibration(sweep_dir, record, metric)) is not None:
             calibrations[record.number] = calibration
     suspected = count_suspected_labels(sweep_dir)
@@ -107,6 +123,8 @@ def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, lab
         suspected=suspected,
         label_limits={} if not suspected else _label_limits(sweep_dir, records, metric, labels, suspected),
         classes=classes,
+        targets=targets,
+        answers=answers,
         worst_rows=worst_rows_sentence(sweep_dir),
     )
 

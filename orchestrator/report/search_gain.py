@@ -48,14 +48,14 @@ class SearchGain:
 
 
 def search_gain(board: Leaderboard, start_points: Collection[int]) -> SearchGain | None:
-    """Return the gain of a finished search; None: it has not finished, or one side has no score.
+    """Return the gain of a finished search; None: it has not finished, or one side has no score within the constraints.
 
     Args:
         board: the leaderboard of the sweep.
         start_points: numbers of the trials that train them.
     """
-    first = _best(board, [row for row in board.rows if row.number in start_points])
-    proposed = _best(board, [row for row in board.rows if row.number not in start_points])
+    first = _best(board, [row for row in board.within if row.number in start_points])
+    proposed = _best(board, [row for row in board.within if row.number not in start_points])
     if board.status is not SweepStatus.FINISHED or first is None or proposed is None:
         return None
     (start, start_value), (trial, value) = first, proposed

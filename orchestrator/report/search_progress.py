@@ -1,11 +1,17 @@
 """The progress of a search: its best value over the training samples spent, and the trials left at each report."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.trials.trial import TrialRecord, TrialState
+
+Standing: TypeAlias = tuple[float, float]
+"""Violation of the constraints, sort key of the searched metric."""
+NO_VALUE: Standing = (math.inf, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +35,7 @@ class Progress:
 
     Attributes:
         trials: the best value of each trial with a value, by trial number.
-        improvements: each report better than all earlier ones, in order.
+        improvements: each report better than all earlier ones, in order; see ``standing``.
         spent: training samples of all reports.
     """
 
@@ -43,25 +49,33 @@ def progress(records: Sequence[TrialRecord], metric: Metric) -> Progress:
     reports = [report for record in records for report in record.reports]
     reports.sort(key=lambda report: (report.ended_at, report.trial, report.nominal_samples))
     trained: defaultdict[int, int] = defaultdict(int)
-    bests: dict[int, TrialBest] = {}
+    bests: dict[int, tuple[Standing, TrialBest]] = {}
     improvements: list[TrialBest] = []
-    spent = 0
+    best, spent = NO_VALUE, 0
     for report in reports:
         spent += report.nominal_samples - trained[report.trial]
         trained[report.trial] = report.nominal_samples
-        value = report.metrics.get(metric.name, float("nan"))
-        reached = TrialBest(trial=report.trial, spent=spent, value=value)
-        if _improves(reached, bests.get(report.trial), metric):
-            bests[report.trial] = reached
-        if _improves(reached, improvements[-1] if improvements else None, metric):
+        place = standing(report.metrics, metric)
+        if place >= NO_VALUE:
+            continue
+        reached = TrialBest(trial=report.trial, spent=spent, value=report.metrics[metric.name])
+        if report.trial not in bests or place < bests[report.trial][0]:
+            bests[report.trial] = place, reached
+        if place < best:
+            best = place
             improvements.append(reached)
     return Progress(
-        trials=tuple(bests[number] for number in sorted(bests)), improvements=tuple(improvements), spent=spent
+        trials=tuple(bests[number][1] for number in sorted(bests)), improvements=tuple(improvements), spent=spent
     )
 
 
-def _improves(reached: TrialBest, before: TrialBest | None, metric: Metric) -> bool:
-    return metric.better(reached.value, float("nan") if before is None else before.value)
+def standing(metrics: Mapping[str, float], metric: Metric) -> Standing:
+    """Return a sort key of one report, the best first: the violation of the constraints, then the metric's value.
+
+    ``NO_VALUE`` without a value.
+    """
+    value = metric.sort_key(metrics.get(metric.name))
+    return (metric.violation(metrics), value) if math.isfinite(value) else NO_VALUE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

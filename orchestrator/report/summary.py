@@ -25,6 +25,7 @@ from orchestrator.report.learning_curve import learning_curve_json
 from orchestrator.report.quality import Quality, quality
 from orchestrator.report.search_gain import SearchGain, search_gain
 from orchestrator.report.time_use import TimeUse, time_use
+from orchestrator.report.unfinished import unfinished_answers
 from orchestrator.search.memory_limits import MemoryLimits
 
 
@@ -60,7 +61,8 @@ class Summary:
         tokens: training tokens of all trials, without padding.
         quality: slices and calibration of the kept adapters, and suspected label errors.
         requests: the requests of users, such as to stop a trial, with their answers.
-        notes: one sentence for each part missing after a failure, such as ``no baseline: …``.
+        notes: one sentence for each part missing after a failure, such as ``no baseline: …``, and for answers that the
+            time limit ended.
     """
 
     sweep: SweepRecord
@@ -127,7 +129,7 @@ def summarise(
         time=_time_use(sweep, records),
         data=sweep.facts.rows,
         states=Counter(record.state for record in of_the_search(records)),
-        notes=tuple(sweep.facts.notes.values()),
+        notes=(*sweep.facts.notes.values(), *unfinished_answers(records, sweep.facts.baseline)),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
         quality=measured,

@@ -21,10 +21,12 @@ class TrainingLength:
         trials: the best complete trials, at most three, the best first.
         falls: fall of the validation loss between the last two reports, as a fraction, by trial with two reports; 0 if
             an earlier loss was lower.
+        of_function: whether the trials trained a function of the user: its optimizer steps are unknown.
     """
 
     trials: tuple[Row, ...]
     falls: Mapping[int, float]
+    of_function: bool = False
 
     @property
     def falling(self) -> Mapping[int, float]:
@@ -39,7 +41,11 @@ class TrainingLength:
     @property
     def is_short(self) -> bool:
         """Whether longer training may help: trials still improved, or had few steps and the best no earlier peak."""
-        return bool(self.falling) or (bool(self.falls) and self.steps < MIN_STEPS and not self._best_peaked)
+        return bool(self.falling) or (bool(self.falls) and self._has_few_steps and not self._best_peaked)
+
+    @property
+    def _has_few_steps(self) -> bool:
+        return not self.of_function and self.steps < MIN_STEPS
 
     @property
     def _best_peaked(self) -> bool:
@@ -56,7 +62,8 @@ class TrainingLength:
         if not self.falls:
             missing = "the complete trials have fewer than two reports with val/loss."
             return unknown(Rule.LENGTH, missing, trials=count)
-        numbers = {"trials": float(count), "falling": float(len(self.falling)), "steps": float(steps)}
+        numbers = {"trials": float(count), "falling": float(len(self.falling))}
+        numbers |= {} if self.of_function else {"steps": float(steps)}
         few = f"{steps:,} optimizer steps are fewer than the {MIN_STEPS} that a new adapter needs."
         if self.falling:
             number, fall = max(self.falling.items(), key=lambda item: item[1])
@@ -64,7 +71,7 @@ class TrainingLength:
                 f"{len(self.falling)} of the best {count} complete trials still improved at their end: val/loss of "
                 f"trial {number} fell by {100 * fall:.1f} % between its last two reports."
             )
-            sentence += f" Trials were too short to tell: {few}" if steps < MIN_STEPS else ""
+            sentence += f" Trials were too short to tell: {few}" if self._has_few_steps else ""
             return Finding(rule=Rule.LENGTH, sentence=sentence, numbers={**numbers, "fall": fall})
         if self.is_short:
             return Finding(rule=Rule.LENGTH, sentence=f"Trials were too short to tell: {few}", numbers=numbers)
@@ -94,4 +101,5 @@ def training_length(summary: Summary) -> TrainingLength:
         fall = last_fall(record)
         if fall is not None:
             falls[row.number] = fall if losses[-1] <= min(losses) else 0.0
-    return TrainingLength(trials=best, falls=falls)
+    of_function = any(records[row.number].settings.values for row in best)
+    return TrainingLength(trials=best, falls=falls, of_function=of_function)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
     from orchestrator.tracking.logged_models.entity_model import Entity
 
+SHOWN = 5
+"""Most answers found in the context of a row, unless the caller sets another number."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
@@ -139,6 +142,7 @@ class Predictor:
         progress: Callable[[int], None] = lambda _count: None,
         pairs: Sequence[str] | None = None,
         max_new_tokens: int | None = None,
+        max_answers: int = SHOWN,
     ) -> list[Prediction]:
         """Return one prediction per text, in order; blank texts get no answer.
 
@@ -148,6 +152,7 @@ class Predictor:
             progress: called after each batch with the number of texts answered so far, blank ones left out.
             pairs: the second text of each row, for a model of pairs; None for other models.
             max_new_tokens: most tokens of a generated answer; None: the adapter's own limit.
+            max_answers: most answers found in the context of a row.
 
         Raises:
             UserError: the model needs second texts and gets none, or gets some and needs none.
@@ -157,7 +162,9 @@ class Predictor:
         found: list[Prediction] = []
         for start in range(0, len(full), batch_size):
             some = [*zip(*full[start : start + batch_size], strict=True)]
-            found += self.answers(some[0], batch_size, max_new_tokens, None if pairs is None else some[1])
+            found += self.answers(
+                some[0], batch_size, max_new_tokens, None if pairs is None else some[1], max_answers=max_answers
+            )
             progress(len(found))
         answers = iter(found)
         return [next(answers) if all(map(str.strip, row)) else Prediction(text=row[0], answer=None) for row in rows]
@@ -168,6 +175,8 @@ class Predictor:
         batch_size: int = 32,
         max_new_tokens: int | None = None,
         pairs: Sequence[str] | None = None,
+        *,
+        max_answers: int = SHOWN,
     ) -> list[Prediction]:
         """Return one prediction per text, in order; no text is blank.
 
@@ -176,27 +185,31 @@ class Predictor:
             batch_size: texts per batch.
             max_new_tokens: most tokens of a generated answer; None: the adapter's own limit.
             pairs: the second text of each row, for a model of pairs; None for other models.
+            max_answers: most answers found in the context of a row.
 
         Raises:
             UserError: the model needs second texts and gets none, or gets some and needs none; or it refuses a text,
                 such as a conversation beyond its positions.
         """
         with model_refusals():
+            self._check_pairs(pairs)
+            if self.card.head == Head.QUESTION_ANSWERING:
+                return self._found(texts, pairs or (), batch_size, max_answers)
             return self._answers(texts, batch_size, max_new_tokens, pairs)
 
-    def _answers(
-        self, texts: Sequence[str], batch_size: int, max_new_tokens: int | None, pairs: Sequence[str] | None
-    ) -> list[Prediction]:
+    def _check_pairs(self, pairs: Sequence[str] | None) -> None:
         if (pairs is None) == (self.card.pair_column is not None):
             need = (
                 f"two texts a row, {self.card.text_column} and {self.card.pair_column}" if pairs is None else "one text"
             )
             raise UserError(f"{self.reference} was trained on rows of {need}; see predict --pair-column")
+
+    def _answers(
+        self, texts: Sequence[str], batch_size: int, max_new_tokens: int | None, pairs: Sequence[str] | None
+    ) -> list[Prediction]:
         labels = self.card.labels
         if self.card.head == Head.TOKEN_CLASSIFICATION:
             return self._entities(texts, batch_size)
-        if self.card.head == Head.QUESTION_ANSWERING:
-            return self._found(texts, pairs or (), batch_size)
         if not labels:
             answers = self._runner.generate(texts, batch_size, max_new_tokens)
             return [
@@ -233,12 +246,14 @@ class Predictor:
             for text, some in zip(texts, found, strict=True)
         ]
 
-    def _found(self, questions: Sequence[str], contexts: Sequence[str], batch_size: int) -> list[Prediction]:
+    def _found(
+        self, questions: Sequence[str], contexts: Sequence[str], batch_size: int, max_answers: int
+    ) -> list[Prediction]:
         """Return the answers found in the contexts; ``answer`` is empty for no answer."""
         from orchestrator.tracking.logged_models.answer_model import AnswerRunner
 
         assert isinstance(self._runner, AnswerRunner), "the head decides the runner"
-        records = self._runner.answers(questions, contexts, batch_size)
+        records = self._runner.answers(questions, contexts, batch_size, max_answers)
         return [
             Prediction(text=text, answer=one["answer"], score=one["score"], answers=tuple(one["answers"]))
             for text, one in zip(questions, records, strict=True)

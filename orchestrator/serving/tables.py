@@ -42,11 +42,12 @@ class Table:
     rows: Sequence[Mapping[str, Any]]
     arrow: "pa.Table | None" = None
 
-    def texts(self, column: str | None = None) -> list[str]:
+    def texts(self, column: str | None = None, option: str = "--column") -> list[str]:
         """Return the text of each row; "" for a row without text.
 
         Args:
             column: the column of the texts; by default ``text``, or the only column.
+            option: names the column, for messages.
 
         Raises:
             DataError: the column does not exist, or a value is not text.
@@ -55,7 +56,7 @@ class Table:
         if name not in self.columns:
             raise DataError(
                 f"column {name!r} not found in {self.name} (columns: {', '.join(self.columns)}). "
-                "Name the column of the texts with --column"
+                f"Name the column of the texts with {option}"
             )
         values = [row.get(name) for row in self.rows]
         for number, value in enumerate(values, start=1):

@@ -32,11 +32,13 @@ logger = logging.getLogger(__name__)
 def write_and_score(model: "PreTrainedModel | PeftModel", context: EngineContext, rows: AnswerRows) -> ScoredAnswers:
     """Return a model's answers to some rows with the objective's metrics of answers.
 
-    The plan has a limit of tokens.
+    The plan has a limit of tokens, and perhaps of time.
     """
     plan = context.generation
     assert plan is not None, "the plan measures answers"
-    answers = write(model, rows.prompts, context.data.tokenizer, plan.max_new_tokens)
+    # Several workers gather the weights in each forward, so one of them must not stop before the others.
+    limit_s = plan.time_limit_s if context.plan.workers == 1 else None
+    answers = write(model, rows.prompts, context.data.tokenizer, plan.max_new_tokens, time_limit_s=limit_s)
     return score(answers, rows.references, generation_metrics(context.objective))
 
 

@@ -142,6 +142,17 @@ def test_the_sentiment_sets_have_the_known_counts(name: str, rows: int, positive
     assert Counter(read_table(packaged(name))["label"]) == {0: rows - positive, 1: positive}
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "neutral"), [("movie", 10_605, 533), ("product", 3_708, 723), ("nyt", 5_190, 2_220)]
+)
+def test_ratings_have_the_signs_of_the_labels(name: str, rows: int, neutral: int) -> None:
+    rated, signs = read_table(packaged(f"vader-{name}-ratings")), read_table(packaged(f"vader-{name}"))
+    clear = [rating for rating in rated["label"] if abs(rating) >= 0.5]
+    assert (len(rated), len(rated) - len(clear)) == (rows, neutral)
+    assert [int(rating > 0) for rating in clear] == signs["label"][:]
+    assert all(-4 <= rating <= 4 for rating in rated["label"])
+
+
 def test_sentences_know_their_document() -> None:
     rows = read_table(packaged("vader-product"))
     assert len(set(rows["group"])) == 298

@@ -1,10 +1,13 @@
 """The rivals' real classes, driven in simulated time."""
 
+import math
+
 import optuna
 import pytest
 
 from benchmarks.search.candidates import Candidates
 from benchmarks.search.compare import MARGIN, compare, summarise
+from benchmarks.search.markdown import markdown
 from benchmarks.search.policies import POLICIES, Setting, possible
 from benchmarks.search.quality import Quality, quality_of
 from benchmarks.search.ray_tune import RayAsha, RayAshaOptuna
@@ -103,6 +106,32 @@ def test_comparison_is_paired() -> None:
     (other,) = compare(RUNS, "ray-asha-optuna", ["ours"])
     assert other.difference.value > MARGIN
     assert other.p_worse == 1.0
+
+
+def test_tables_are_the_observations() -> None:
+    """Differences of -0.05 and -0.01 have the mean -0.03 and the standard error 0.02, however many seeds there are."""
+    rivals = [result("rival", table, seed, 0.1) for table in "ab" for seed in range(9)]
+    own = [result("own", table, seed, regret) for table, regret in (("a", 0.05), ("b", 0.09)) for seed in range(9)]
+    (one,) = compare([*own, *rivals], "own", ["rival"])
+    assert one.p_worse == pytest.approx(0.5 + math.atan((-0.03 - MARGIN) / 0.02) / math.pi)  # Cauchy's distribution
+    assert one.difference.low == pytest.approx(-0.03 - 12.7062 * 0.02, abs=1e-5)
+    (single,) = compare([*own[:9], *rivals[:9]], "own", ["rival"])
+    assert single.p_worse == 1.0
+
+
+def test_markdown_has_a_row_for_each_policy() -> None:
+    summaries = [summarise(RUNS, policy) for policy in ("ours", "ray-asha-optuna")]
+    page = markdown(
+        "with start points",
+        summaries,
+        compare(RUNS, "ours", ["ray-asha-optuna"]),
+        reference="ours",
+        rival="ray-asha-optuna",
+    )
+    assert "| ours | 0.0400 | 0.0400 | 3 | 100% | 0.33 |  |  |  |" in page
+    assert (
+        "| ray-asha-optuna | 0.1000 | 0.1000 | 3 | 0% | 1.00 | -0.0600 (-0.0600 to -0.0600) | 2 of 2 | 0.000 |" in page
+    )
 
 
 def test_runs_skip_impossible_policies(quality: Quality) -> None:

@@ -31,6 +31,12 @@ def test_run_ends_when_all_configurations_are_tried() -> None:
     assert (trajectory.trials, trajectory.spent) == (2, 400)
 
 
+def test_trials_without_a_report_do_not_count() -> None:
+    curves = [curve(3), curve(5), curve(4)]
+    trajectory = simulate(RandomSearch(candidates(task(curves))), budget=200, slots=2)
+    assert (trajectory.trials, trajectory.spent) == (2, 200)
+
+
 def test_incumbent_has_the_lowest_validation_cost() -> None:
     trajectory = simulate(RandomSearch(candidates(task([curve(3, 2), curve(4, 1), curve(9, 8)]))), budget=10_000)
     assert trajectory.steps[-1].configuration == 1

@@ -67,8 +67,8 @@ def test_trials_of_killed_sweep_are_suspended(invoke: Invoke, finished_sweep: st
             assert "1 running" in invoke(command, "sentiment").stdout
 
 
-def test_report_writes_page_and_lists_files(command: Run, finished_sweep: str, home: Path) -> None:
-    document = json.loads(command("report", finished_sweep, "--json").stdout)
+def test_report_writes_page_and_lists_files(called: Run, finished_sweep: str, home: Path) -> None:
+    document = json.loads(called("report", finished_sweep, "--json").stdout)
     page = home / "sweeps" / "sentiment-1" / "report" / "index.html"
     assert document["files"][0] == str(page)
     assert page.stat().st_size > 100_000
@@ -76,7 +76,7 @@ def test_report_writes_page_and_lists_files(command: Run, finished_sweep: str, h
     shares = document["importances"]["values"]
     assert sum(shares.values()) == pytest.approx(1)
     assert max(shares, key=shares.__getitem__) == "learning_rate"
-    shown = command("report", finished_sweep, "--limit", "3").stdout
+    shown = called("report", finished_sweep, "--limit", "3").stdout
     assert "and 9 more" in shown
     assert str(page) in shown
 
@@ -125,13 +125,13 @@ def test_clean_lists_local_store_with_unbroken_paths(
     assert json.loads(invoke("clean", "--json").stdout)["mlflow"] is None
 
 
-def test_validate_reports_on_every_file(command: Run, tmp_path: Path) -> None:
+def test_validate_reports_on_every_file(called: Run, tmp_path: Path) -> None:
     shipped = sorted(path for path in (ROOT / "sweeps").rglob("*.yaml") if path.stem not in OPTIONAL)
     assert len(shipped) >= 4
-    assert command("validate", *map(str, shipped)).stdout.count(": valid (") == len(shipped)
+    assert called("validate", *map(str, shipped)).stdout.count(": valid (") == len(shipped)
     bad = tmp_path / "bad.yaml"
     bad.write_text("name: bad\n")
-    done = command("validate", str(shipped[0]), str(bad), "--json", check=2)
+    done = called("validate", str(shipped[0]), str(bad), "--json", check=2)
     good, wrong = json.loads(done.stdout)
     assert (good["valid"], good["errors"]) == (True, [])
     assert wrong["valid"] is False
@@ -178,8 +178,8 @@ def test_stored_sweep_keeps_tracking_location(home: Path) -> None:
     assert sweep_dir(sweep) == home / "sweeps" / "sentiment-3"
 
 
-def test_predict_without_text_is_refused(command: Run) -> None:
-    assert "no text given" in command("predict", "nothing", check=2).stderr
+def test_predict_without_text_is_refused(called: Run) -> None:
+    assert "no text given" in called("predict", "nothing", check=2).stderr
 
 
 @pytest.mark.parametrize("written", ["20", "1.5", " 20 ", "1e3", "-5"])

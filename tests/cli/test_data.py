@@ -63,7 +63,7 @@ def test_validate_refuses_too_short_max_length(invoke: Invoke, tmp_path: Path) -
     assert invoke("validate", str(file), "--data", *given, "--set", "data.max_length=32").exit_code == 0
 
 
-def test_password_of_a_database_is_not_shown(command: Run) -> None:
-    shown = command("data", "postgresql://ann:s3cret-word@db.example.org/shop?query=SELECT 1", check=2)
+def test_password_of_a_database_is_not_shown(called: Run) -> None:
+    shown = called("data", "postgresql://ann:s3cret-word@db.example.org/shop?query=SELECT 1", check=2)
     assert "an address without a password is needed" in shown.stderr
     assert "s3cret" not in shown.stdout + shown.stderr

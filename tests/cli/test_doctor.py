@@ -26,14 +26,14 @@ def test_healthy_machine_has_no_problems(command: Run, tmp_path: Path, monkeypat
     assert any("not downloaded yet" in line for line in document["warnings"])
 
 
-def test_unknown_asset_is_user_error(command: Run) -> None:
-    assert "minilm" in command("doctor", "--fetch", "minilmm", check=2).stderr
+def test_unknown_asset_is_user_error(called: Run) -> None:
+    assert "minilm" in called("doctor", "--fetch", "minilmm", check=2).stderr
 
 
-def test_doctor_finds_broken_ledger(command: Run, home: Path) -> None:
+def test_doctor_finds_broken_ledger(called: Run, home: Path) -> None:
     home.mkdir()
     (home / "ledger.db").write_bytes(b"this is no database, whatever its name says" * 100)
-    assert any(line.startswith("ledger:") for line in json.loads(command("doctor", "--json", check=1).stdout)["broken"])
+    assert any(line.startswith("ledger:") for line in json.loads(called("doctor", "--json", check=1).stdout)["broken"])
 
 
 def test_doctor_finds_folder_hiding_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

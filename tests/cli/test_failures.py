@@ -105,28 +105,28 @@ def test_closed_pipe_prints_no_error() -> None:
     ],
 )
 def test_missing_ledger_is_reported_and_not_created(
-    command: Run, home: Path, arguments: tuple[str, ...], message: str
+    called: Run, home: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    done = command(*arguments, check=2)
+    done = called(*arguments, check=2)
     assert message in done.stderr
     assert not (home / "ledger.db").exists()
 
 
-def test_overlong_path_is_reported(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overlong_path_is_reported(called: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_HOME", "/tmp/" + "x" * 300)  # noqa: S108  (never created)
     for arguments in (("status",), ("predict", "/tmp/" + "y" * 300, "a text")):  # noqa: S108
-        done = command(*arguments, check=2)
+        done = called(*arguments, check=2)
         assert "...: path too long (limits: 255 bytes per name, 4,096 in total)" in done.stderr
         assert len(done.stderr) < 200
 
 
-def test_messages_contain_no_password(command: Run, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def test_messages_contain_no_password(called: Run, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("LORATORY_DB", "nonsense://ann:pw-1@host/db")
-    done = command("status", check=1)
+    done = called("status", check=1)
     assert done.stderr.startswith("error: LORATORY_DB is not a database URL")
     monkeypatch.delenv("LORATORY_DB")
     address = "https://ann:pw-1/x@host"  # an unescaped slash, invalid in a password
-    done = command("rollback", "nosuch", "--tracking-uri", address, check=1)
+    done = called("rollback", "nosuch", "--tracking-uri", address, check=1)
     assert "https://ann:***@host" in done.stderr
     assert "pw-1" not in done.stderr
     assert not [file for file in home.rglob("*.log") if "pw-1" in file.read_text()]

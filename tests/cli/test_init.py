@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -40,20 +41,23 @@ def test_answers_give_a_sweep_file_that_validates(invoke: Invoke, mails: Path, t
     assert "source: ./mails.csv" in file.read_text()
     assert "valid" in shown
     assert "a trial: " in shown
-    assert "time: at most 30 min" in shown
+    time_line = next(line for line in shown.splitlines() if line.startswith("time: "))
+    assert re.match(r"time: about .* for 12 trials one after another, estimated from 3 optimizer steps on", time_line)
+    assert "; at most 30 min 00 s (budget.wall_time)" in time_line
 
 
 def test_head_of_tokens_gets_a_higher_rate(invoke: Invoke, tmp_path: Path) -> None:
     rows = [{"text": f"seen in town{row} today", "entities": [[8, 12 + len(str(row)), "TOWN"]]} for row in range(80)]
     data, file = tmp_path / "rows.jsonl", tmp_path / "towns.yaml"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    invoke("init", str(file), "--task", "entities", "--model", "minilm", "--data", str(data))
+    invoke("init", str(file), "--task", "entities", "--model", "minilm", "--data", str(data), "--no-estimate")
     assert read_spec(file).fixed["head_learning_rate"] == 1e-2
 
 
 def test_options_ask_nothing_and_name_columns(invoke: Invoke, mails: Path, tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     options = ["--task", "classification", "--model", "minilm", "--data", str(mails), "--label", "team"]
+    options.append("--no-estimate")
     document = json.loads(invoke("init", str(file), *options, "--json").stdout)
     assert document["columns"] == {"text": "body", "label": "team"}
     assert sum(document["rows"].values()) > 100
@@ -67,7 +71,7 @@ def test_options_ask_nothing_and_name_columns(invoke: Invoke, mails: Path, tmp_p
 def test_columns_of_any_task_are_named(invoke: Invoke, tmp_path: Path) -> None:
     rows = [{"asked": f"Who came on day {day}?", "better": f" Guest {day}.", "worse": " No."} for day in range(20)]
     (tmp_path / "pairs.json").write_text(json.dumps(rows))
-    options = ["--task", "preference", "--model", "smollm2", "--data", str(tmp_path / "pairs.json")]
+    options = ["--task", "preference", "--model", "smollm2", "--data", str(tmp_path / "pairs.json"), "--no-estimate"]
     names = ["--column", "chosen=better", "--column", "rejected=worse"]
     with pytest.raises(DataError, match=r"no prompt in .*--column NAME=COLUMN"):
         invoke("init", str(tmp_path / "own.yaml"), *options, *names)
@@ -107,7 +111,8 @@ def test_path_of_gguf_file_is_written_from_the_new_file(
     (tmp_path / "models").mkdir()
     write_gguf(tmp_path / "models")
     monkeypatch.chdir(tmp_path / "models")
-    invoke("init", str(tmp_path / "own.yaml"), "--task", "classification", "--model", FILE, "--data", str(mails))
+    options = ["--task", "classification", "--model", FILE, "--data", str(mails), "--no-estimate"]
+    invoke("init", str(tmp_path / "own.yaml"), *options)
     assert f"model: ./models/{FILE} " in (tmp_path / "own.yaml").read_text()
 
 

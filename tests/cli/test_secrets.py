@@ -38,7 +38,7 @@ def holding(folder: Path) -> list[str]:
 
 @pytest.mark.e2e
 def test_password_is_used_but_never_stored(
-    command: Run, invoke: Invoke, store: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Run, called: Run, invoke: Invoke, store: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tiny_sweep(tmp_path)
     file.write_text(file.read_text().replace("tracking: {", f'tracking: {{uri: "{store}", '))
@@ -66,7 +66,7 @@ def test_password_is_used_but_never_stored(
     assert len(holding(home)) >= 3
     assert len(holding(tmp_path / "mlflow")) >= 2
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    refused = command("clean", "tiny", "--secrets", check=2)
+    refused = called("clean", "tiny", "--secrets", check=2)
     for place in ("sweeps.spec_text", "trials.reason", "index.html", "errors.log", "tag note", "file sweep.yaml"):
         assert place in refused.stdout
     assert "--yes confirms" in refused.stderr

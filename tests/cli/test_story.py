@@ -1,6 +1,6 @@
 """All commands on a tiny model: sweep, resume, report, promote, predict, export, rollback.
 
-Three of them run in new processes: one that trains, one that is refused, one that reads its input.
+Two of them run in new processes: one that trains, and one that reads its input.
 """
 
 import json
@@ -58,7 +58,7 @@ def test_sweep_promote_predict_rollback(command: Run, called: Run, sweep_file: P
 
     sweep_file.write_text(SWEEP.replace("choices: [2, 4]", "choices: [2, 8]"))
     assert "--fresh" in called("sweep", str(sweep_file), "--dry-run", check=2).stderr
-    changed = command("sweep", str(sweep_file), "--inline", check=2)
+    changed = called("sweep", str(sweep_file), "--inline", check=2)
     assert "--fresh" in changed.stderr
     assert "Traceback" not in changed.stderr
 

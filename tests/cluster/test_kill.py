@@ -67,7 +67,7 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("inline", 3), ("tune", 2), ("tune-packed", 1)])
+@pytest.mark.parametrize(("kind", "kills"), [("inline", 3), ("tune", 1), ("tune-packed", 1)])
 def test_killed_driver_loses_and_repeats_no_trial(tmp_path: Path, kind: str, kills: int) -> None:
     folder, draw = tmp_path / kind, random.Random(11)
     sweep = FakeSweep(folder=folder, trials=TRIALS)
@@ -94,7 +94,7 @@ def test_killed_driver_loses_and_repeats_no_trial(tmp_path: Path, kind: str, kil
         assert decisions(records) == decisions(whole)
 
 
-@pytest.mark.parametrize("kind", ["tune", "tune-packed"])
+@pytest.mark.parametrize("kind", [pytest.param("tune", marks=pytest.mark.extended), "tune-packed"])
 def test_ctrl_c_suspends_silently(tmp_path: Path, kind: str) -> None:
     driver = start(tmp_path, kind)
     while trained(tmp_path) < 4:

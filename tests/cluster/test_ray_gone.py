@@ -22,7 +22,14 @@ def start(folder: Path, kind: str, step_s: float) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize(("kind", "killed"), [("tune-packed", "raylet"), ("tune", "raylet"), ("tune", "gcs_server")])
+@pytest.mark.parametrize(
+    ("kind", "killed"),
+    [
+        ("tune-packed", "raylet"),
+        pytest.param("tune", "raylet", marks=pytest.mark.extended),
+        ("tune", "gcs_server"),
+    ],
+)
 def test_killed_ray_process_suspends_and_fails_no_trial(tmp_path: Path, kind: str, killed: str) -> None:
     driver = start(tmp_path, kind, 0.5)
     deadline = time.monotonic() + 120

@@ -74,8 +74,8 @@ def live_models() -> set[int]:
     return {id(thing) for thing in gc.get_objects() if isinstance(thing, PeftModel)}
 
 
-class MethodContract:
-    """The tests that depend on the adapter's method. Set ``objective``, ``targets`` and the attributes below."""
+class Trials:
+    """Engines and trials for tests. Set ``objective``, ``targets`` and the attributes below."""
 
     objective: Objective
     targets: str
@@ -177,6 +177,10 @@ class MethodContract:
         if init in {"pissa", "orthogonal"} and self.quantisation is not None:
             pytest.skip("refused in the sweep file: peft needs the base's weights for it")
 
+
+class MethodContract(Trials):
+    """The tests that depend on the adapter's method."""
+
     def test_reports_have_every_metric(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task(number=3))
         names = {f"{split}/{name}" for split in ("val", "train") for name in self.objective.metrics}
@@ -196,22 +200,6 @@ class MethodContract:
         tokens = [report.metrics["progress/tokens"] for report in reports]
         assert tokens == sorted(set(tokens))
         assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
-
-    def test_trial_of_fewer_epochs_matches_shorter_sweep(
-        self, build: Callable[..., Engine], alike: Callable[..., bool]
-    ) -> None:
-        """The sweep has the report points of its longest trial, of 1.6 epochs."""
-        ends = (12, 24, 40)
-        expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
-        engine = build("mixed", rows_per_epoch=ROWS)
-        found = self.all_reports(engine, self.task(epochs=1.0), ends)
-        assert alike([*map(learned, found)], [*map(learned, expected)])
-        run = engine.start(self.task(epochs=1.0))
-        with pytest.raises(ValueError, match=r"one of the report points \(12, 24, 40\) is needed, got 48"):
-            run.advance(48)
-        run.close()
-        longest = self.all_reports(engine, self.task(number=1, epochs=1.6))
-        assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
 
     @pytest.mark.parametrize("init", ["default", "pissa"])
     def test_interrupted_trial_resumes_exactly(
@@ -321,6 +309,22 @@ class EngineContract(AdapterContract):
 
     def __init_subclass__(cls) -> None:
         cls.known = {}
+
+    def test_trial_of_fewer_epochs_matches_shorter_sweep(
+        self, build: Callable[..., Engine], alike: Callable[..., bool]
+    ) -> None:
+        """The sweep has the report points of its longest trial, of 1.6 epochs."""
+        ends = (12, 24, 40)
+        expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
+        engine = build("mixed", rows_per_epoch=ROWS)
+        found = self.all_reports(engine, self.task(epochs=1.0), ends)
+        assert alike([*map(learned, found)], [*map(learned, expected)])
+        run = engine.start(self.task(epochs=1.0))
+        with pytest.raises(ValueError, match=r"one of the report points \(12, 24, 40\) is needed, got 48"):
+            run.advance(48)
+        run.close()
+        longest = self.all_reports(engine, self.task(number=1, epochs=1.6))
+        assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
 
     def test_samples_between_reports_are_noted(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""The whole system: the command line in a new process, with stores in an empty folder."""
+"""The whole system: the command line, with stores in an empty folder."""
 
 import json
 import os
@@ -13,16 +13,14 @@ from typing import Any
 
 import pytest
 
+from tests.commands import call
 from tests.conftest import STORES, copied
 
 ROOT = Path(__file__).parent.parent.parent
 SMOKE = ROOT / "sweeps/sentiment-smoke.yaml"
-SMALL = [
-    part
-    for rows in ("train=96", "validation=64", "train_eval=32", "test=32", "shift_rows=16")
-    for part in ("--set", f"data.{rows}")
-]
-"""Options for an even smaller smoke sweep."""
+OVERRIDES = [f"data.{rows}" for rows in ("train=64", "validation=32", "train_eval=16", "test=32", "shift_rows=16")]
+"""For an even smaller smoke sweep."""
+SMALL = [part for override in OVERRIDES for part in ("--set", override)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +70,18 @@ class Installation:
         assert process.returncode == 0, f"{arguments}: exit {process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
         return out
 
+    def call(self, *arguments: str, check: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run a command in this process, which saves seconds of imports, and check its exit code."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)
+            for name in STORES:
+                patch.delenv(name, raising=False)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            done = call(*arguments)
+        assert done.returncode == check, f"{arguments}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr}"
+        return done
+
     def json(self, *arguments: str, timeout_s: float = 900) -> Any:
         return json.loads(self.run(*arguments, "--json", timeout_s=timeout_s))
 
@@ -86,9 +96,5 @@ class Installation:
             assert time.monotonic() < until, f"{word!r} seen {seen} times only"
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
+        assert process.returncode == -signal.SIGKILL, "the command ended before it was killed"
         assert seen >= times, f"the command ended after {seen} lines with {word!r}"
-
-
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    return Installation(folder=tmp_path_factory.mktemp("installation"))

@@ -1,4 +1,4 @@
-"""A real sweep: run, MLflow runs, promotion and prediction."""
+"""A real sweep whose driver is killed: the same command completes it; then MLflow runs, promotion and prediction."""
 
 import json
 from pathlib import Path
@@ -12,17 +12,25 @@ from orchestrator.assets.models import resolve_model
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.loading import load_objective, objective_facts
 from orchestrator.spec.load import load_spec
-from tests.e2e.conftest import SMOKE, Installation
+from tests.e2e.conftest import OVERRIDES, SMALL, SMOKE, Installation
 from tests.plain_peft import PlainPeft
 
 pytestmark = pytest.mark.e2e
 
 NAME = "sentiment-smoke"
+SWEEP = ("sweep", str(SMOKE), *SMALL, "--set", "early_stopping.grace_samples=32", "--json")
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Installation:
+    return Installation.with_store(tmp_path_factory.mktemp("installation"), empty_store)
 
 
 @pytest.fixture(scope="module")
 def swept(installation: Installation) -> Any:
-    return installation.json("sweep", str(SMOKE))
+    """Kill the driver while it trains, and return the result of the same command."""
+    installation.kill_when(installation.start(*SWEEP), " samples: ", times=3)  # events go to stderr
+    return json.loads(installation.run(*SWEEP))
 
 
 def _runs(installation: Installation) -> tuple[Any, list[Any]]:
@@ -38,7 +46,7 @@ def _runs(installation: Installation) -> tuple[Any, list[Any]]:
     return parents[0], [run for run in runs if run is not parents[0]]
 
 
-def test_sweep_finishes_and_ranks_trials(swept: Any) -> None:
+def test_killed_sweep_finishes_and_ranks_trials(swept: Any) -> None:
     assert swept["finished"] is True
     assert swept["synced"] is True
     rows = swept["leaderboard"]
@@ -66,8 +74,9 @@ def test_mlflow_has_one_run_per_trial(installation: Installation, swept: Any) ->
     best = swept["leaderboard"][0]
     winner = next(run for run in trials if run.info.run_name.endswith(f"{best['number']:03d}"))
     assert winner.data.metrics["best_val_accuracy"] == pytest.approx(best["score"])
-    curve = client.get_metric_history(winner.info.run_id, "val/loss")
-    assert [point.step for point in curve] == [128, 256]
+    steps = [[point.step for point in client.get_metric_history(run.info.run_id, "val/loss")] for run in trials]
+    assert [32, 64] in steps
+    assert all(points in ([32], [32, 64]) for points in steps), "a report was counted twice"
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"sweep.yaml", "index.html", "leaderboard.json"} <= artifacts
 
@@ -86,12 +95,12 @@ def test_promoted_adapter_matches_its_metrics(
     plain_peft: PlainPeft,
 ) -> None:
     # With few training rows, the winner may be below the baseline.
-    installation.run("promote", NAME, "--force", "--reason", "a test")
-    lines = installation.json("predict", NAME, "A wonderful film.", "Dull and far too long.")
-    assert "wonderful" in json.dumps(lines)
+    installation.call("promote", NAME, "--force", "--reason", "a test")
+    lines = installation.call("predict", NAME, "A wonderful film.", "Dull and far too long.", "--json").stdout
+    assert "wonderful" in lines
 
-    installation.run("export", NAME, str(tmp_path / "adapter"))
-    spec = load_spec(SMOKE, objective_facts=objective_facts, packaged=CATALOGUE)
+    installation.call("export", NAME, str(tmp_path / "adapter"))
+    spec = load_spec(SMOKE, OVERRIDES, objective_facts=objective_facts, packaged=CATALOGUE)
     rows = load_objective(spec.objective).splits(spec.data).validation
     texts, labels = [str(row["text"]) for row in rows], torch.tensor([row["label"] for row in rows])
     length = TrialSettings.from_params(spec.fixed).max_length
@@ -107,16 +116,14 @@ def test_promoted_adapter_matches_its_metrics(
 
 
 def test_same_command_reports_finished_sweep(installation: Installation, swept: Any) -> None:
-    again = installation.json("sweep", str(SMOKE))
+    again = json.loads(installation.call(*SWEEP).stdout)
     assert again["finished"] is True
     assert [row["number"] for row in again["leaderboard"]] == [row["number"] for row in swept["leaderboard"]]
     assert len(_runs(installation)[1]) == 4
 
 
 def test_changed_search_is_refused_with_difference(installation: Installation, swept: Any) -> None:
-    process = installation.start("sweep", str(SMOKE), "--set", "data.train=200")
-    _, err = process.communicate(timeout=600)
-    assert process.returncode == 2
-    assert "data.train: 256 → 200" in err
+    err = installation.call(*SWEEP, "--set", "data.train=80", check=2).stderr
+    assert "data.train: 64 → 80" in err
     assert "--fresh" in err
     assert "Traceback" not in err

@@ -4,12 +4,17 @@ import math
 from collections.abc import Callable
 
 import datasets
+import numpy as np
 import pytest
+import scipy.stats
+import sklearn.metrics
+from scipy.special import softmax
 
 from orchestrator.core.errors import DataError
 from orchestrator.evaluation.baseline import choose_analysers, tfidf_baseline
 from orchestrator.evaluation.metrics import CLASSIFICATION, classification_metrics
 from orchestrator.evaluation.vector_baselines import multi_label_baseline, regression_baseline
+from orchestrator.evaluation.vector_metrics import multi_label_metrics, regression_metrics
 from orchestrator.objective.protocol import Splits
 
 
@@ -43,6 +48,50 @@ def test_metrics_of_probabilities_by_hand() -> None:
         "auroc": 0.0,
         "brier": pytest.approx((0.5 + 1.62) / 2),
         "ece_15_l1": pytest.approx((0.5 + 0.9) / 2),
+    }
+
+
+@pytest.mark.parametrize("num_labels", [2, 4])
+def test_metrics_equal_scikit_learn(num_labels: int) -> None:
+    draw = np.random.default_rng(num_labels)
+    true_n, logits_nc = draw.integers(num_labels, size=200), draw.normal(size=(200, num_labels))
+    logits_nc[np.arange(200), true_n] += 1.0
+    probabilities_nc, predicted_n = softmax(logits_nc, axis=1), logits_nc.argmax(axis=1)
+    measured = classification_metrics(
+        [*zip(logits_nc.tolist(), true_n.tolist(), strict=True)], num_labels, CLASSIFICATION
+    )
+    scores = probabilities_nc[:, 1] if num_labels == 2 else probabilities_nc
+    assert (
+        measured.items()
+        >= {
+            "accuracy": pytest.approx(sklearn.metrics.accuracy_score(true_n, predicted_n)),
+            "macro_f1": pytest.approx(sklearn.metrics.f1_score(true_n, predicted_n, average="macro")),
+            "weighted_f1": pytest.approx(sklearn.metrics.f1_score(true_n, predicted_n, average="weighted")),
+            "mcc": pytest.approx(sklearn.metrics.matthews_corrcoef(true_n, predicted_n)),
+            "auroc": pytest.approx(sklearn.metrics.roc_auc_score(true_n, scores, multi_class="ovr")),
+            "brier": pytest.approx(((probabilities_nc - np.eye(num_labels)[true_n]) ** 2).sum(axis=1).mean()),
+        }.items()
+    )
+
+
+def test_vector_metrics_equal_scikit_learn_and_scipy() -> None:
+    draw = np.random.default_rng(0)
+    true_nc, logits_nc = draw.integers(2, size=(200, 3)), draw.normal(size=(200, 3))
+    measured = multi_label_metrics([*zip(logits_nc.tolist(), true_nc.astype(float).tolist(), strict=True)])
+    assert measured == {
+        "micro_f1": pytest.approx(sklearn.metrics.f1_score(true_nc, logits_nc > 0, average="micro")),
+        "macro_f1": pytest.approx(sklearn.metrics.f1_score(true_nc, logits_nc > 0, average="macro")),
+        "exact_match": pytest.approx(sklearn.metrics.accuracy_score(true_nc, logits_nc > 0)),
+        "auroc": pytest.approx(sklearn.metrics.roc_auc_score(true_nc, logits_nc)),
+    }
+    numbers_nt = draw.normal(size=(200, 2))
+    predicted_nt = numbers_nt + draw.normal(size=(200, 2)).round(1)
+    measured = regression_metrics([*zip(predicted_nt.tolist(), numbers_nt.tolist(), strict=True)])
+    ranks = [scipy.stats.spearmanr(predicted_nt[:, at], numbers_nt[:, at]).statistic for at in (0, 1)]
+    assert measured == {
+        "mse": pytest.approx(sklearn.metrics.mean_squared_error(numbers_nt, predicted_nt)),
+        "r2": pytest.approx(sklearn.metrics.r2_score(numbers_nt, predicted_nt)),
+        "spearman": pytest.approx(np.mean(ranks)),
     }
 
 

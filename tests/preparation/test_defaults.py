@@ -107,7 +107,7 @@ def test_grace_at_first_report_changes_nothing(tmp_path: Path) -> None:
     assert fingerprint(with_trial_length(written, earlier, 355)) == earlier
 
 
-def length_of(folder: Path, *overrides: str, rows: int = 355, validation: int = 100) -> TrialLength:
+def length_of(folder: Path, *overrides: str, rows: int = 355, validation: int = 200) -> TrialLength:
     written = read(folder, *overrides)
     spec = with_trial_length(with_rung_metric(written, None, DIRECTIONS), None, rows)
     return trial_length(written, spec, {"train": rows, "validation": validation}, resumed=False)
@@ -162,10 +162,17 @@ def test_early_rung_is_named(tmp_path: Path) -> None:
 
 
 def test_noisy_rung_is_named(tmp_path: Path) -> None:
-    (note,) = length_of(tmp_path, "early_stopping.metric=val/accuracy").notes
+    (note,) = length_of(tmp_path, "early_stopping.metric=val/accuracy", validation=100).notes
     assert note == (
         "Trials cannot be told apart at 1,065 · 3,195 samples: on 100 validation rows, val/accuracy has a standard "
         "error of 0.030 (at 0.9) to 0.050 (at 0.5), so a difference of 0.02 may be chance. Compare val/loss "
         "(early_stopping.metric), or raise data.validation."
     )
     assert length_of(tmp_path, "early_stopping.metric=val/accuracy", validation=1000).notes == ()
+    (note,) = length_of(tmp_path, validation=40).notes
+    assert note == (
+        "Trials cannot be told apart at 1,065 · 3,195 samples: on 40 validation rows, val/loss of two trials differs "
+        "by chance with a standard error of about 0.09, so a difference of 0.1 may be chance. Raise data.validation, "
+        "or compare no trials (early_stopping: none)."
+    )
+    assert length_of(tmp_path, "search.metric=val/loss", validation=40).notes == ()

@@ -122,7 +122,7 @@ def test_preview_lists_parameters_and_ends(tmp_path: Path) -> None:
 def test_preview_has_adapter_notes_and_refusals(engine: str, tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(SMALL + f"data: {{train: 100, validation: 20, test: 20}}\nresources: {{engine: {engine}}}\n")
-    overrides = ["search.space.method={choices: [lora, lokr]}", "resources.parallel_trials=1"]
+    overrides = ["search.space.method={choices: [lora, lokr]}", "resources.parallel_trials=1", "early_stopping=none"]
     plan = planned(load(file, *overrides, "search.space.rank={choices: [4, 64]}"))
     assert [note[:35] for note in plan.notes] == ["lokr on all-linear: from rank 12 on"]
     assert plan.computing is not None

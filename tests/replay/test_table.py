@@ -9,13 +9,14 @@ import pytest
 
 from orchestrator.core.errors import DataError, UserError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.space import Choices, Parameter, Space
+from orchestrator.core.space import Choices, Parameter, ParamValue, Space
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialState, TrialTask
 from orchestrator.replay.replicates import Replicates
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable, merge
 from orchestrator.replay.table_file import read_table, write_table
+from orchestrator.replay.task import spec_of
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 
@@ -80,6 +81,24 @@ def test_failed_trials_and_nan_survive(tmp_path: Path) -> None:
 def test_missing_metric_is_not_nan(tmp_path: Path) -> None:
     after = written(table(trial(0)), tmp_path)
     assert ["val/f1" in report.metrics for report in after.trials[0].reports] == [False, False, True]
+
+
+def test_parameters_of_a_function_survive(tmp_path: Path) -> None:
+    chosen: list[dict[str, ParamValue]] = [
+        {"rank": "full", "width": 1, "warm": True},
+        {"rank": 8, "width": 0.5, "warm": False},
+        {"width": 2},
+    ]
+    trials = [
+        replace(trial(number), params=params, settings=TrialSettings(values={**params, "depth": 2}))
+        for number, params in enumerate(chosen)
+    ]
+    assert written(table(*trials), tmp_path) == table(*trials)
+    frame = pd.read_parquet(tmp_path / "table.parquet")
+    assert frame["param/rank"].dropna().unique().tolist() == ["full", "8"]
+    assert frame["param/width"].unique().tolist() == [1.0, 0.5, 2.0]
+    with pytest.raises(UserError, match="a replay knows the parameters of adapters only"):
+        spec_of(table(*trials))
 
 
 def test_empty_table_survives(tmp_path: Path) -> None:

@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.sweeps.goal import Constraint, goal
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
 from orchestrator.evaluation.class_scores import class_scores
 from orchestrator.evaluation.learning_curve import CurvePoint, Gain, LearningCurve, MoreRows
 from orchestrator.evaluation.slices import measured_slices, worst_slice
+from orchestrator.evaluation.target_errors import target_errors
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.charts.chart import plain
 from orchestrator.report.charts.classes import class_bars, confusion
 from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
+from orchestrator.report.charts.targets import targets
 from orchestrator.report.charts.training_rows import training_rows
 from orchestrator.report.files import draw
 from orchestrator.report.html import render_page
@@ -71,8 +74,14 @@ def example_quality(number: int) -> Quality:
     calibration = calibrate(rows, rows)
     assert calibration is not None
     columns = {"channel": [f"<c> {row % 40}" for row in range(300)]}
+    numbers = replace(rows, numbers=((1.0, 2.0), (3.0, 0.0)), true_numbers=((1.5, 2.0), (1.0, 4.0)))
+    errors = target_errors(numbers, ("<b>joy</b>", "anger"))
+    assert errors is not None
     return Quality(
-        slices={number: measured_slices(rows, columns)}, calibrations={number: calibration}, classes={number: scores}
+        slices={number: measured_slices(rows, columns)},
+        calibrations={number: calibration},
+        classes={number: scores},
+        targets={number: errors},
     )
 
 
@@ -97,6 +106,13 @@ def test_progress_follows_direction_of_metric() -> None:
     loss = Metric(name="val/accuracy", direction=Direction.MINIMIZE)
     assert [one.value for one in progress((curve(0, (0.5, 0.7, 0.4)),), loss).improvements] == [0.5, 0.4]
     assert progress((trial(0, {}, ()),), loss).trials == ()
+
+
+def test_progress_prefers_reports_within_the_constraints() -> None:
+    limited = goal(ACCURACY, constraints=[Constraint(name="val/accuracy", max=0.68)])
+    course = progress((curve(0, (0.9, 0.5)), curve(1, (0.6, 0.7), begin=1.0)), limited)
+    assert [(one.trial, one.value) for one in course.improvements] == [(0, 0.9), (1, 0.6)]
+    assert [one.value for one in course.trials] == [0.5, 0.6]
 
 
 def test_stages_count_every_trial_once() -> None:
@@ -172,6 +188,14 @@ def test_survival_names_rung_of_most_stops(summary: Summary) -> None:
     assert chart.message == expected
 
 
+def test_target_chart_has_predicted_over_true(summary: Summary) -> None:
+    chart = targets(summary)
+    assert chart is not None
+    _, joy, anger = chart.figure.data
+    assert (list(joy.x), list(joy.y), list(anger.x), list(anger.y)) == ([1.5, 1.0], [1.0, 3.0], [2.0, 4.0], [2.0, 0.0])
+    assert joy.name == "&lt;b&gt;joy&lt;/b&gt;"
+
+
 def test_names_in_charts_are_escaped() -> None:
     metric = {"name": "val/<b>&", "direction": "maximize"}
     records = [trial(0, {}, (report(0, 8, 0.0, **{"val/<b>&": 0.5}),))]
@@ -184,7 +208,7 @@ def test_page_of_2000_trials_is_small() -> None:
     records = make_records(12) * 167
     many = summarise(make_sweep(), [replace(record, number=n) for n, record in enumerate(records)][:2000])
     charts = draw(many)
-    of_rows = {"training_rows", "slices", "calibration", "class_scores", "confusion"}
+    of_rows = {"training_rows", "slices", "calibration", "class_scores", "confusion", "targets"}
     assert charts.keys() == CHARTS.keys() - {"importances", "pareto_front", *of_rows}
     assert all(len(chart.figure.data) <= 12 for chart in charts.values())
     sizes = {name: len(json.dumps(chart.figure.to_plotly_json())) for name, chart in charts.items()}

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.facts import SweepFacts
 from orchestrator.core.sweeps.sweep import SweepStatus
+from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
 from orchestrator.report.confirmation import ConfirmedScore
 from orchestrator.report.explanation import explain
@@ -302,6 +303,15 @@ def test_place_of_the_winner_decides_on_more_trials(winner: int, said: str) -> N
     assert finding.sentence == said
     assert finding.numbers == {"trials": 8, "winner": winner, "later": 7 - winner}
     assert not found(summary_of(records[: winner + 1][-7:]), Rule.MORE_TRIALS).known
+
+
+def test_functions_have_no_optimizer_steps() -> None:
+    adapter = one(0, 0.8, samples=100, losses=(0.9, 0.7, 0.5))
+    summary = summary_of([replace(adapter, settings=TrialSettings(values={"width": 8}))])
+    length, advice = found(summary, Rule.LENGTH), found(summary, Rule.LONGER_TRAINING)
+    assert "steps" not in length.sentence
+    assert "steps" not in length.numbers
+    assert advice.sentence.endswith("still improved at their end. Raise function.samples.")
 
 
 def test_trials_ended_by_a_limit_do_not_ask_for_longer_training() -> None:

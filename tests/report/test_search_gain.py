@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.sweeps.goal import Constraint, goal
 from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.report.leaderboard import leaderboard
 from orchestrator.report.search_gain import search_gain
@@ -24,6 +25,17 @@ def test_gain_names_both_trials_and_the_difference() -> None:
     assert gain([0.80, 0.82, 0.81, 0.85], 2) == (
         "The search improved val/accuracy by 0.0300 over its start points: 0.8200 (trial 1) to 0.8500 (trial 3)"
     )
+
+
+def test_gain_counts_trials_within_the_constraints() -> None:
+    limited = goal(ACCURACY, constraints=[Constraint(name="val/loss", max=0.5)])
+    records = [
+        trial(number, {"rank": number + 1}, (report(number, 100, 0.0, val__accuracy=score, val__loss=loss),))
+        for number, (score, loss) in enumerate([(0.8, 0.4), (0.9, 0.6), (0.82, 0.5)])
+    ]
+    found = search_gain(leaderboard(records, limited, status=SweepStatus.FINISHED), {0})
+    assert found is not None
+    assert (found.start.number, found.proposal.number) == (0, 2)
 
 
 @pytest.mark.parametrize("best", [0.81, 0.82])

@@ -61,6 +61,18 @@ def test_narrow_screen_names_hidden_columns(summary: Summary) -> None:
     assert "terminal too narrow" not in shown(summary_text(summary), 140)
 
 
+def test_unfinished_answers_are_a_note() -> None:
+    slow = trial(3, {}, (report(3, 8, 0.0, val__accuracy=0.5, val__unfinished_answers=12.0),))
+    baseline = {"untuned_0/test/unfinished_answers": 20.0}
+    found = summarise(make_sweep(facts=SweepFacts(baseline=baseline)), [trial(1, {}, ()), slow])
+    (note,) = found.notes
+    assert note.startswith(
+        "generation.time_limit ended answers of trial 3, the baseline: up to 20 rows of a measurement. They count as "
+    )
+    assert note in " ".join(shown(summary_text(found), 400).split())
+    assert summarise(make_sweep(), make_records(), IMPORTANCES).notes == ()
+
+
 @pytest.mark.parametrize("status", [SweepStatus.INTERRUPTED, SweepStatus.FINISHED])
 def test_running_trial_of_stopped_sweep_is_suspended(status: SweepStatus) -> None:
     records = (replace(make_records()[0], state=TrialState.RUNNING, ended_at=None), make_records()[1])

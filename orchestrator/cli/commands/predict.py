@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 SILENCE_S = 20.0
 """Seconds between two lines of progress, without a terminal."""
+NewTokens = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. Default: the adapter's own limit."),
+]
+Answers = Annotated[
+    int | None,
+    typer.Option(min=1, max=20, metavar="N", help="Most answers found in each context, for --json. Default: 5."),
+]
 
 
 def predict(
@@ -50,10 +58,8 @@ def predict(
         bool, typer.Option("--calibrated", help="Probabilities calibrated on the validation rows.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Texts per batch.")] = 32,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. Default: the adapter's own limit."),
-    ] = None,
+    max_new_tokens: NewTokens = None,
+    answers: Answers = None,
     precision: BasePrecision = Precision.FLOAT32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
@@ -63,7 +69,7 @@ def predict(
 
     Every text, line or row gets one answer, in the same order. A blank text gets an empty answer.
     """
-    from orchestrator.serving.predictor import Predictor
+    from orchestrator.serving.predictor import SHOWN, Predictor
     from orchestrator.serving.tables import write_rows
 
     screen = Screen(as_json=as_json)
@@ -73,10 +79,10 @@ def predict(
     with screen.quiet(logs_folder() / "predict.log"):
         location = registry_location(tracking_uri, registry_uri)
         predictor = Predictor.load(model, location, calibrated=calibrated, precision=precision)
-        _require_writer(predictor, max_new_tokens)
+        _check_options(predictor, max_new_tokens, answers)
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
-            pairs = None if table is None or pair_column is None else table.texts(pair_column)
-            predictions = predictor.predict(inputs, batch_size, progress, pairs, max_new_tokens)
+            pairs = None if table is None or pair_column is None else table.texts(pair_column, "--pair-column")
+            predictions = predictor.predict(inputs, batch_size, progress, pairs, max_new_tokens, answers or SHOWN)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
         screen.say(f"{output}: {len(predictions)} rows written with answers")
@@ -89,8 +95,10 @@ def predict(
     screen.emit({"model": predictor.reference, "predictions": [asdict(item) for item in predictions]})
 
 
-def _require_writer(predictor: "Predictor", max_new_tokens: int | None) -> None:
-    """Raise ``UserError`` if a limit of tokens is given for a classifier."""
+def _check_options(predictor: "Predictor", max_new_tokens: int | None, answers: int | None) -> None:
+    """Raise ``UserError`` for a limit of tokens or of answers that the model's task does not have."""
+    if answers is not None and predictor.card.head != "question_answering":
+        raise UserError(f"--answers: {predictor.reference} finds no answers in contexts; leave the option out")
     if max_new_tokens is not None and predictor.card.labels:
         raise UserError(f"--max-new-tokens: {predictor.reference} is a classifier; leave the option out")
 

@@ -40,6 +40,6 @@ def table(
         f"{counts['with_test_rows']} trials with test rows",
         soft_wrap=True,
     )
-    if not counts["with_test_rows"]:
+    if not counts["with_test_rows"] and not trials.of_function:
         screen.say("test rows are recorded by sweeps with tracking.record: true")
     screen.emit({"sweep": sweep.reference, "file": str(file), **counts})

@@ -11,6 +11,12 @@ GENERATION_METRICS: Mapping[str, Direction] = dict.fromkeys(
 )
 """The metrics of answers (``orchestrator.evaluation.generation.metrics``), with their directions."""
 
+UNFINISHED_ANSWERS = "unfinished_answers"
+"""Metric: the rows whose answer the time limit ended, such as ``val/unfinished_answers``; absent without such a row."""
+TIME_LIMIT_S = 3600.0
+"""Default of ``generation.time_limit``: far above the time needed, because a limit that ends answers depends on the
+machine."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationRequest:
@@ -22,6 +28,7 @@ class GenerationRequest:
         every: trials write answers at every report with a multiple of this number, and at their last one; None: at no
             report.
         max_new_tokens: most tokens of an answer; None: the 99th percentile of the training targets.
+        time_limit_s: longest time for the answers of a model to the rows of one measurement; None: no limit.
         searched: whether the search compares trials by a metric of answers.
     """
 
@@ -29,6 +36,7 @@ class GenerationRequest:
     test_rows: int = 256
     every: int | None = None
     max_new_tokens: int | None = None
+    time_limit_s: float | None = TIME_LIMIT_S
     searched: bool = False
 
 
@@ -38,13 +46,14 @@ class GenerationPlan:
 
     Attributes:
         max_new_tokens: most tokens of an answer, its end token included.
-        rows, test_rows, every: as in ``GenerationRequest``.
+        rows, test_rows, every, time_limit_s: as in ``GenerationRequest``. A pack has the time of all its trials.
     """
 
     max_new_tokens: int
     rows: int = 64
     test_rows: int = 256
     every: int | None = None
+    time_limit_s: float | None = TIME_LIMIT_S
 
     def is_due(self, point: int, points: Sequence[int]) -> bool:
         """Return whether a trial writes answers at a report point.

@@ -1,6 +1,6 @@
 """The measurement of a checkpoint on a split: its metrics, and the values of each row."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,12 @@ class RowMeasures:
         scores: values of each row by name, from the objective's ``row_scores``. A metric of the same name is their
             mean and increases with quality. Those of generated answers belong to the first rows alone.
         keys: a text per row that names its content, the same for every ``max_length``; empty without windows.
-        answers: the generated answers to the first rows; empty in other tasks.
+        answers: the generated answers to the first rows, or the best answer in each row's context, whatever its margin;
+            empty in other tasks.
+        class_sets: predicted classes of each row as ids; only in tasks with several labels per row.
+        true_class_sets: true classes of each row as ids; only in these tasks.
+        numbers: predicted numbers of each row by target; only in regression.
+        true_numbers: true numbers of each row by target; only in regression.
     """
 
     losses: tuple[float, ...]
@@ -32,14 +37,22 @@ class RowMeasures:
     scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    class_sets: tuple[tuple[int, ...], ...] = ()
+    true_class_sets: tuple[tuple[int, ...], ...] = ()
+    numbers: tuple[tuple[float, ...], ...] = ()
+    true_numbers: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "RowMeasures":
         """Return the rows stored by ``dataclasses.asdict``."""
-        values = {name: tuple(row) for name, row in stored.items() if name != "scores"}
-        logits = tuple(tuple(row) for row in values.pop("logits", ()))
+        values: dict[str, Any] = {name: _tuple(row) for name, row in stored.items() if name != "scores"}
         scores = {name: tuple(row) for name, row in stored.get("scores", {}).items()}
-        return cls(**values, logits=logits, scores=scores)
+        return cls(**values, scores=scores)
+
+
+def _tuple(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the values as a tuple, and lists in it as tuples."""
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,12 +47,16 @@ def entity_metrics(pairs: Sequence[TagPair]) -> dict[str, float]:
 
 
 def entity_counts(pairs: Sequence[TagPair]) -> dict[str, list[float]]:
-    """Return the right, predicted and true entities of each row, by the names in ``COUNTS``."""
-    found: dict[str, list[float]] = {name: [] for name in COUNTS}
-    for predicted, true in pairs:
-        ours, theirs = {*strict_spans(predicted)}, {*strict_spans(true)}
+    """Return the right, predicted and true entities of each row, by the names in ``COUNTS``; in all and by type."""
+    spans_of = [({*strict_spans(predicted)}, {*strict_spans(true)}) for predicted, true in pairs]
+    types = sorted({span.label for ours, theirs in spans_of for span in (*ours, *theirs)})
+    names = [*COUNTS, *(f"{name}/{kind}" for kind in types for name in COUNTS)]
+    found = {name: [0.0] * len(pairs) for name in names}
+    for row, (ours, theirs) in enumerate(spans_of):
         for name, spans in zip(COUNTS, (ours & theirs, ours, theirs), strict=True):
-            found[name].append(float(len(spans)))
+            found[name][row] = float(len(spans))
+            for span in spans:
+                found[f"{name}/{span.label}"][row] += 1.0
     return found
 
 

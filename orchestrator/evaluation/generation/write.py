@@ -1,9 +1,10 @@
 """Writing answers with one model: greedy decoding in batches, with transformers' ``generate``."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.evaluation.generation.answers import Answer
+from orchestrator.evaluation.generation.answers import LEFT_OUT, Answer
 from orchestrator.evaluation.measure import batches
 from orchestrator.evaluation.row_independence import rope_length_limit
 
@@ -24,6 +25,7 @@ def write(
     max_new_tokens: int,
     *,
     batch_tokens: int | None = None,
+    time_limit_s: float | None = None,
 ) -> list[Answer]:
     """Return the greedy answer to each prompt, in order; the model is in eval mode meanwhile.
 
@@ -35,6 +37,8 @@ def write(
         tokenizer: the base model's.
         max_new_tokens: most tokens of an answer.
         batch_tokens: most padded prompt tokens of a batch of several rows; None chooses by device.
+        time_limit_s: longest time for all answers; rows not answered by then are unfinished, and a batch may take one
+            token longer. None: no limit.
     """
     import torch
     from peft import PeftModel
@@ -45,14 +49,19 @@ def write(
     if rope_length_limit(model) is not None:  # a row's positions would depend on the longest row
         budget = 1
     training, own = model.training, base.generation_config
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     found: dict[int, Answer] = {}
     model.eval()
     try:
         with torch.inference_mode():
             for rows in parts(base, prompts, max_new_tokens, budget):
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    found |= dict.fromkeys(rows, LEFT_OUT)
+                    continue
                 most = new_tokens(base, len(prompts[rows[0]]), max_new_tokens)
                 # ``generate`` takes from the model's own settings what others leave open.
-                base.generation_config = greedy(base, own, tokenizer, most)
+                base.generation_config = greedy(base, own, tokenizer, most, left_s)
                 written = _batch(model, base, [prompts[row] for row in rows], tokenizer)
                 found |= dict(zip(rows, written, strict=True))
     finally:
@@ -89,18 +98,36 @@ def _batch(
     ids_BT = generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
     start = 1 if decoder else inputs["input_ids"].shape[1]  # a decoder's start token may be an end token too
     ends = end_tokens(base.generation_config, tokenizer)
-    return [finished(row, tokenizer, ends) for row in ids_BT[:, start:].tolist()]
+    config = base.generation_config
+    most = None if config.max_time is None else config.max_new_tokens
+    return [finished(row, tokenizer, ends, most) for row in ids_BT[:, start:].tolist()]
 
 
-def finished(new: Sequence[int], tokenizer: "PreTrainedTokenizerBase", ends: Sequence[int]) -> Answer:
-    """Return the answer in new tokens: those before the first end token."""
+def finished(
+    new: Sequence[int], tokenizer: "PreTrainedTokenizerBase", ends: Sequence[int], most: int | None = None
+) -> Answer:
+    """Return the answer in new tokens: those before the first end token.
+
+    Args:
+        new: the tokens after the prompt.
+        tokenizer: the base model's.
+        ends: end tokens.
+        most: limit of tokens; an answer with neither an end nor so many tokens was ended by time. None: there was no
+            time limit.
+    """
     end = next((index for index, token in enumerate(new) if token in ends), len(new))
+    if most is not None and end == len(new) < most:
+        return LEFT_OUT
     text = tokenizer.decode([*new[:end]], skip_special_tokens=True)
     return Answer(text=str(text).strip(), cut=end == len(new))
 
 
 def greedy(
-    base: "PreTrainedModel", own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase", max_new_tokens: int
+    base: "PreTrainedModel",
+    own: "GenerationConfig",
+    tokenizer: "PreTrainedTokenizerBase",
+    max_new_tokens: int,
+    max_time_s: float | None = None,
 ) -> "GenerationConfig":
     """Return the settings of greedy decoding, with the end tokens of the tokenizer and of the base model.
 
@@ -113,7 +140,12 @@ def greedy(
         known["decoder_start_token_id"] = getattr(base.config, "decoder_start_token_id", None)
     known["pad_token_id"] = tokenizer.pad_token_id
     return GenerationConfig(
-        **known, eos_token_id=end_tokens(own, tokenizer), max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
+        **known,
+        eos_token_id=end_tokens(own, tokenizer),
+        max_new_tokens=max_new_tokens,
+        max_time=max_time_s,
+        do_sample=False,
+        num_beams=1,
     )
 
 

@@ -173,6 +173,14 @@ class ExtractiveQA:
         offsets = [example["offsets"] for example in examples]
         return join(first["context"], offsets, [spans for spans, _ in pairs]), tuple(first["answers"])
 
+    def row_answers(self, pairs: Sequence[tuple[RowAnswers, Any]]) -> list[str]:
+        """Return the best answer of each row, whatever the score of no answer."""
+        return [answers.text(None) for answers, _ in pairs]
+
+    def true_answers(self, rows: "datasets.Dataset") -> list[list[str]]:
+        """Return the true answers of each row; an empty list for a row without an answer."""
+        return [[*stored["text"]] for stored in rows["answers"][:]]
+
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None; a task may override this."""
         return None

@@ -9,6 +9,7 @@ from orchestrator.report.charts.parameters import importances, parallel_coordina
 from orchestrator.report.charts.quality import gap_and_score, pareto_front, splits
 from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
+from orchestrator.report.charts.targets import targets
 from orchestrator.report.charts.training_rows import training_rows
 from orchestrator.report.summary import Summary
 
@@ -25,6 +26,7 @@ CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
     "training_rows": training_rows,
     "class_scores": class_bars,
     "confusion": confusion,
+    "targets": targets,
     "slices": slices,
     "calibration": calibration,
 }

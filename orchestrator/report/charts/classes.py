@@ -17,13 +17,14 @@ def class_bars(summary: Summary) -> Chart | None:
     if found is None:
         return None
     number, scores = found
+    unit = scores.unit
     seen = [each for each in scores.classes if each.f1 is not None]
     shown = sorted(seen, key=lambda each: each.f1 or 0.0)[:MOST][::-1]  # Plotly draws the first one at the bottom
     points = []
     for place, name in enumerate(("precision", "recall", "f1")):
         values = [getattr(each, name) for each in shown]
         texts = [
-            plain(f"{each.name}: {name} {words.number(value, 3)}, {each.rows:,} rows, {each.predicted:,} predictions")
+            plain(f"{each.name}: {name} {words.number(value, 3)}, {each.rows:,} {unit}, {each.predicted:,} predictions")
             for each, value in zip(shown, values, strict=True)
         ]
         points.append(
@@ -50,11 +51,11 @@ def class_bars(summary: Summary) -> Chart | None:
 
 
 def confusion(summary: Summary) -> Chart | None:
-    """Draw the share of each class's test rows by prediction. None above 30 classes."""
+    """Draw the share of each class's test rows by prediction. None above 30 classes, or with several labels per row."""
     from plotly import graph_objects as go
 
     found = _winner(summary)
-    if found is None or len(found[1].classes) > MOST:
+    if found is None or not found[1].confusion or len(found[1].classes) > MOST:
         return None
     number, scores = found
     names = [plain(shorten(each.name)) for each in scores.classes]

@@ -9,7 +9,7 @@ from orchestrator.core.data import Source
 from orchestrator.core.methods.catalogue import FULL, FULL_RATE, LORA
 from orchestrator.core.space import Constant, ParamValue, Space, nearest_value
 from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.ranking import ranked_by_result
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.prior.rates import ALPHA, KnownRate, expected_batch_size, expected_rate, shipped_rates
@@ -107,8 +107,9 @@ def _batch(rates: Sequence[KnownRate], target: Target) -> dict[str, ParamValue]:
 def earlier_bests(ledger: Ledger, target: Target) -> tuple[EarlierBest, ...]:
     """Return the best configurations of finished sweeps with the same base model, at most ``MOST_SWEEPS`` points.
 
-    The best configuration of a sweep is that of its best completed trial with a possible method. Sweeps with the same
-    objective come first, then the newest. A point that repeats an earlier one is left out.
+    The best configuration of a sweep is that of its first completed trial with a possible method, in the order of its
+    leaderboard. Sweeps with the same objective come first, then the newest. A point that repeats an earlier one is left
+    out.
     """
     model = json.loads(json.dumps(asdict(target.model)))
     sweeps = [
@@ -140,8 +141,9 @@ def _bests(ledger: Ledger, sweeps: Sequence[SweepRecord], target: Target) -> Ite
 def _best(sweep: SweepRecord, trials: Sequence[TrialRecord], methods: Sequence[ParamValue]) -> TrialRecord | None:
     if sweep.facts.metric is None:
         return None
-    usable = [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.settings.method in methods]
-    return next(iter(ranked_by_score(usable, sweep.facts.metric)), None)
+    ranked = ranked_by_result(trials, sweep.facts.metric)  # fresh seeds decide among the trials trained again
+    usable = (trial for trial in ranked if trial.state is TrialState.COMPLETE and trial.settings.method in methods)
+    return next(usable, None)
 
 
 def nearest_point(space: Space, values: Mapping[str, ParamValue]) -> dict[str, ParamValue]:

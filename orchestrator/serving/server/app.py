@@ -12,7 +12,8 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from orchestrator.core.errors import UserError
-from orchestrator.serving.predictor import Prediction, Predictor
+from orchestrator.objective.protocol import Head
+from orchestrator.serving.predictor import SHOWN, Prediction, Predictor
 from orchestrator.serving.server.batching import Batcher, Group
 from orchestrator.serving.server.errors import RequestError
 from orchestrator.serving.server.guard import Guard
@@ -21,6 +22,7 @@ from orchestrator.serving.server.messages import (
     Answer,
     EntityAnswer,
     ErrorAnswer,
+    FoundAnswer,
     Health,
     ModelInfo,
     PredictRequest,
@@ -57,15 +59,19 @@ class Service:
             self.batcher.close()
 
     async def predict(self, request: PredictRequest) -> PredictResponse:
-        """Predict with one model: a label and probabilities for each text, or generated text."""
+        """Predict with one model: labels, numbers, entities, generated text, or answers found in contexts."""
         name, predictor = self._models.find(request.model)
         self._check(request, name, predictor)
-        nonblank = [text for text in request.texts if text.strip()]
+        columns = [request.texts, *([] if request.pairs is None else [request.pairs])]
+        rows = [*zip(*columns, strict=True)]
+        full = [row for row in rows if all(map(str.strip, row))]
         group = Group(
-            model=name, max_new_tokens=request.max_new_tokens or min(predictor.max_new_tokens, self._limits.new_tokens)
+            model=name,
+            max_new_tokens=request.max_new_tokens or min(predictor.max_new_tokens, self._limits.new_tokens),
+            max_answers=request.answers or SHOWN,
         )
         try:
-            found = await self.batcher.answer(group, nonblank)
+            found = await self.batcher.answer(group, full)
         except UserError as error:
             raise RequestError(422, "refused_text", str(error)) from error
         if request.calibrated:
@@ -73,7 +79,7 @@ class Service:
         answers = iter(found)
         return PredictResponse(
             model=version_of(name, predictor),
-            predictions=[_answer(next(answers) if text.strip() else None) for text in request.texts],
+            predictions=[_answer(next(answers)) if all(map(str.strip, row)) else Answer() for row in rows],
         )
 
     async def models(self) -> list[ModelInfo]:
@@ -85,6 +91,9 @@ class Service:
                 base=str(each.card.base),
                 head=each.card.head,
                 labels=list(each.card.labels),
+                problem=each.card.problem,
+                text_column=each.card.text_column,
+                pair_column=each.card.pair_column,
                 max_length=each.card.max_length,
                 temperature=each.card.temperature,
                 max_new_tokens=None if each.card.labels else min(each.max_new_tokens, self._limits.new_tokens),
@@ -114,15 +123,16 @@ class Service:
         if len(request.texts) > limits.request_rows:
             message = f"texts: at most {limits.request_rows} texts in a request, got {len(request.texts)}"
             raise RequestError(422, "too_many_rows", f"{message}; send several requests")
-        for number, text in enumerate(request.texts):
-            if len(text) > limits.text_chars:
-                message = f"texts[{number}]: at most {limits.text_chars:,} characters, got {len(text):,}; shorten it"
-                raise RequestError(422, "text_too_long", message)
-            if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can escape half of a pair
-                raise RequestError(422, "not_unicode", f"texts[{number}]: not Unicode text (a lone surrogate)")
+        _check_columns(request, name, predictor)
+        for field, texts in (("texts", request.texts), ("pairs", request.pairs or [])):
+            for number, text in enumerate(texts):
+                _check_text(f"{field}[{number}]", text, limits.text_chars)
         if request.calibrated and predictor.card.temperature is None:
             message = f"calibrated: model {name} has no temperature; leave 'calibrated' out"
             raise RequestError(422, "not_calibrated", message)
+        if request.answers is not None and predictor.card.head != Head.QUESTION_ANSWERING:
+            message = f"answers: model {name} finds no answers in contexts; leave 'answers' out"
+            raise RequestError(422, "not_extractive", message)
         if request.max_new_tokens is None:
             return
         if predictor.card.labels:
@@ -170,15 +180,37 @@ def version_of(name: str, predictor: Predictor) -> str:
     return predictor.reference if predictor.registered else name
 
 
-def _answer(found: Prediction | None) -> Answer:
-    if found is None:
-        return Answer(answer=None, score=None, probabilities={}, cut=None)
+def _check_columns(request: PredictRequest, name: str, predictor: Predictor) -> None:
+    """Raise ``RequestError`` if the model reads two texts a row and the request has one, or the reverse."""
+    card, pairs = predictor.card, request.pairs
+    if card.pair_column is None and pairs is not None:
+        raise RequestError(422, "no_pairs", f"pairs: model {name} reads one text a row; leave 'pairs' out")
+    if card.pair_column is not None and pairs is None:
+        message = f"model {name} reads two texts a row: {card.text_column} in 'texts', {card.pair_column} in 'pairs'"
+        raise RequestError(422, "pairs_missing", f"pairs: {message}")
+    if pairs is not None and len(pairs) != len(request.texts):
+        message = f"pairs: one per text is needed, got {len(pairs)} for {len(request.texts)} texts"
+        raise RequestError(422, "wrong_number_of_pairs", message)
+
+
+def _check_text(place: str, text: str, most: int) -> None:
+    """Raise ``RequestError`` for a text that is too long, or not Unicode."""
+    if len(text) > most:
+        message = f"{place}: at most {most:,} characters, got {len(text):,}; shorten it"
+        raise RequestError(422, "text_too_long", message)
+    if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can escape half of a pair
+        raise RequestError(422, "not_unicode", f"{place}: not Unicode text (a lone surrogate)")
+
+
+def _answer(found: Prediction) -> Answer:
     return Answer(
         answer=found.answer,
         score=found.score,
         probabilities=dict(found.probabilities),
+        values=dict(found.values),
         cut=found.cut,
         entities=[EntityAnswer(**one) for one in found.entities or ()],
+        answers=[FoundAnswer(**one) for one in found.answers],
     )
 
 

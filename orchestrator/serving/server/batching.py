@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from orchestrator.core.errors import UserError
 from orchestrator.serving.predictor import Prediction
@@ -23,21 +24,27 @@ class Group:
     Attributes:
         model: the served name.
         max_new_tokens: most tokens of a generated answer.
+        max_answers: most answers found in the context of a row.
     """
 
     model: str
     max_new_tokens: int
+    max_answers: int = 1
+
+
+RowTexts: TypeAlias = tuple[str, ...]
+"""The text of a row, and its second text for a model of two texts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Row:
-    text: str
+    texts: RowTexts
     answer: "asyncio.Future[Prediction]"
     arrived: float
 
 
-Compute = Callable[[Group, Sequence[str]], Sequence[Prediction]]
-"""Returns one prediction per text, in order. It runs in the computing thread."""
+Compute = Callable[[Group, Sequence[RowTexts]], Sequence[Prediction]]
+"""Returns one prediction per row, in order. It runs in the computing thread."""
 Observe = Callable[[Group, int, float], None]
 """Receives the group, the number of rows and the seconds of each batch."""
 
@@ -66,8 +73,8 @@ class Batcher:
         """The number of rows that wait."""
         return sum(map(len, self._waiting.values()))
 
-    async def answer(self, group: Group, texts: Sequence[str]) -> list[Prediction]:
-        """Return one prediction per text, in order.
+    async def answer(self, group: Group, texts: Sequence[RowTexts]) -> list[Prediction]:
+        """Return one prediction per row, in order.
 
         Raises:
             RequestError: too many rows wait.
@@ -78,7 +85,7 @@ class Batcher:
                 503, "overloaded", f"{self.num_waiting} rows wait for an answer; try again later", retry_after_s=1
             )
         loop = asyncio.get_running_loop()
-        rows = [_Row(text=text, answer=loop.create_future(), arrived=loop.time()) for text in texts]
+        rows = [_Row(texts=each, answer=loop.create_future(), arrived=loop.time()) for each in texts]
         if rows:
             self._waiting.setdefault(group, deque()).extend(rows)
             self._wake.set()
@@ -119,7 +126,7 @@ class Batcher:
         started = time.perf_counter()
         self.computing = True
         try:
-            texts = [row.text for row in rows]
+            texts = [row.texts for row in rows]
             answers = await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, group, texts)
             found = list(zip(rows, answers, strict=True))
         except UserError as error:  # such as for a conversation that is too long; it is no fault of the others
@@ -143,15 +150,20 @@ class Batcher:
                 row.answer.set_result(answer)
 
 
-def alike(texts: Sequence[str], growth: float = 1.3, spare_chars: int = 12) -> list[list[int]]:
-    """Return the positions of the texts in groups of similar lengths, the short texts first.
+def alike(lengths: Sequence[int], growth: float = 1.3, spare_chars: int = 12) -> list[list[int]]:
+    """Return the positions of rows in groups of similar lengths, the short ones first.
 
-    On a CPU a padded token costs as much as a real one. In a group, no text is longer than ``growth`` times the
-    shortest one and ``spare_chars`` characters more.
+    On a CPU a padded token costs as much as a real one. In a group, no row is longer than ``growth`` times the shortest
+    one and ``spare_chars`` characters more.
+
+    Args:
+        lengths: characters of each row.
+        growth: see above, at least 1.
+        spare_chars: see above.
     """
     groups: list[list[int]] = []
-    for position in sorted(range(len(texts)), key=lambda each: len(texts[each])):
-        if groups and len(texts[position]) <= growth * len(texts[groups[-1][0]]) + spare_chars:
+    for position in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if groups and lengths[position] <= growth * lengths[groups[-1][0]] + spare_chars:
             groups[-1].append(position)
         else:
             groups.append([position])

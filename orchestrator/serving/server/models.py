@@ -9,7 +9,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.sweeps.plan import Precision, WeightFormat
 from orchestrator.serving.bases import BaseModels
 from orchestrator.serving.predictor import Prediction, Predictor
-from orchestrator.serving.server.batching import Group, alike
+from orchestrator.serving.server.batching import Group, RowTexts, alike
 from orchestrator.serving.server.errors import RequestError
 from orchestrator.tracking.location import Location
 
@@ -50,15 +50,19 @@ class ServedModels:
                 return name, predictor
         raise RequestError(404, "unknown_model", f"no model {model[:100]!r} is served; served: {served}")
 
-    def compute(self, group: Group, texts: Sequence[str]) -> list[Prediction]:
-        """Return one prediction per text, in order."""
+    def compute(self, group: Group, rows: Sequence[RowTexts]) -> list[Prediction]:
+        """Return one prediction per row, in order; each row has two texts if the model reads two."""
         predictor = self.predictors[group.model]
+        has_pairs = predictor.card.pair_column is not None
         found: dict[int, Prediction] = {}
-        for positions in alike(texts):
-            batch = [texts[position] for position in positions]
-            answers = predictor.answers(batch, self.batch_rows, group.max_new_tokens)
+        for positions in alike([sum(map(len, row)) for row in rows]):
+            texts = [rows[position][0] for position in positions]
+            pairs = [rows[position][1] for position in positions] if has_pairs else None
+            answers = predictor.answers(
+                texts, self.batch_rows, group.max_new_tokens, pairs, max_answers=group.max_answers
+            )
             found.update(zip(positions, answers, strict=True))
-        return [found[position] for position in range(len(texts))]
+        return [found[position] for position in range(len(rows))]
 
 
 def served_names(arguments: Sequence[str]) -> dict[str, str]:
@@ -107,9 +111,6 @@ def load_models(
         name: Predictor.load(model, location, device=device, bases=bases, precision=precision)
         for name, model in names.items()
     }
-    for name, predictor in predictors.items():
-        if predictor.card.pair_column is not None:
-            raise UserError(f"serve: {name} is a model of text pairs; use predict --file, or its MLflow model")
     return ServedModels(predictors=predictors, bases=bases, batch_rows=batch_rows)
 
 

@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.tasks.generation import GenerationRequest
+from orchestrator.core.tasks.generation import TIME_LIMIT_S, GenerationRequest
 from orchestrator.core.tasks.objective_facts import ObjectiveFacts
 from orchestrator.spec.document.problems import Problems
-from orchestrator.spec.sections.fields import Rows, Section, Tokens, Trials
+from orchestrator.spec.sections.fields import Rows, Seconds, Section, Tokens, Trials
 
 
 class GenerationSection(Section):
@@ -25,6 +25,11 @@ class GenerationSection(Section):
     )
     max_new_tokens: Annotated[Tokens, Field(le=8192)] | None = Field(
         default=None, description="most tokens of an answer; if absent, the 99th percentile of the training targets"
+    )
+    time_limit: Seconds | None = Field(
+        default=TIME_LIMIT_S,
+        description="longest time for the answers of a model to the rows of one measurement: 90s, 20m, 1h; the rows "
+        "left have an empty answer, and the report warns. null: no limit",
     )
 
 
@@ -57,6 +62,7 @@ def read_generation(
         test_rows=section.test_rows,
         every=1 if searched else section.every,
         max_new_tokens=section.max_new_tokens,
+        time_limit_s=section.time_limit,
         searched=searched,
     )
 

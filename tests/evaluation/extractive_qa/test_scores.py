@@ -3,6 +3,8 @@
 import datasets
 import pytest
 
+from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.evaluation.extractive_qa.answer_scores import AnswerScore, answer_scores
 from orchestrator.evaluation.extractive_qa.baseline import overlap_baseline, sentences_of
 from orchestrator.evaluation.extractive_qa.row_scores import (
     answer_metrics,
@@ -50,6 +52,37 @@ def test_split_without_unanswerable_rows_is_always_answered() -> None:
     pairs = [(answered("May", 5.0), ["May"]), (answered("June", 5.0), ["July"])]
     assert answer_metrics(pairs)["f1"] == 0.5
     assert tuned_threshold(row_scores(pairs)) is None
+
+
+def measured(pairs: list[tuple[RowAnswers, list[str]]]) -> Measurement:
+    ones, answers = (1.0,) * len(pairs), tuple(found.text(None) for found, _ in pairs)
+    scores = {name: tuple(values) for name, values in row_scores(pairs).items()}
+    return Measurement(metrics={}, rows=RowMeasures(losses=ones, units=ones, scores=scores, answers=answers))
+
+
+def test_rows_without_answers_are_scored_apart() -> None:
+    validation = measured([(answered("May", 1.0), ["May"]), (answered("May", 2.0), [])])
+    test = measured(
+        [
+            (answered("May", 0.5), ["May"]),
+            (answered("May", 1.5), ["May"]),
+            (answered("in May", -1.0), ["May"]),
+            (answered("May", 0.9), []),
+            (answered("May", 3.0), []),
+            (answered("May", 4.0), []),
+        ]
+    )
+    found = answer_scores(test, validation)
+    assert found is not None
+    assert found.threshold == 1.0
+    assert found.answerable is not None
+    assert (found.answerable.rows, found.answerable.exact_match) == (3, 1 / 3)
+    assert found.answerable.f1 == pytest.approx((1 + 0 + 2 / 3) / 3)
+    assert found.unanswerable == AnswerScore(rows=3, exact_match=2 / 3, f1=2 / 3)
+    assert found.sentence.startswith("3 rows with an answer: F1 0.556, exact match 0.333; 3 rows without an answer: ")
+    whole = answer_scores(measured([(answered("May", 5.0), ["May"])]), None)
+    assert whole is not None
+    assert whole.sentence == "1 rows with an answer: F1 1.000, exact match 1.000"
 
 
 def test_threshold_maximises_f1() -> None:

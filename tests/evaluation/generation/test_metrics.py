@@ -5,7 +5,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from orchestrator.core.tasks.generation import GENERATION_METRICS, GenerationPlan
 from orchestrator.core.trials.row_measures import Measurement, RowMeasures
-from orchestrator.evaluation.generation.answers import Answer, score
+from orchestrator.evaluation.generation.answers import LEFT_OUT, Answer, score
 from orchestrator.evaluation.generation.metrics import bleu, row_scores
 from orchestrator.evaluation.generation.tokens import tokens
 from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals
@@ -61,6 +61,15 @@ def test_scores_are_stored_by_row() -> None:
     assert "bleu" not in intervals  # a value of all rows together
     ties = adapter_ties("rouge_l", {0: both[0].rows, 1: both[1].rows})
     assert ties is not None
+
+
+def test_unfinished_answers_count_as_empty() -> None:
+    answers = [Answer(text="good film", cut=False), LEFT_OUT]
+    scored = score(answers, ["good film", "a bad plot"], {"rouge_l": None, "bleu": None})
+    assert scored.metrics["rouge_l"] == 0.5
+    assert scored.scores["rouge_l"] == (1.0, 0.0)
+    assert scored.metrics["unfinished_answers"] == 1.0
+    assert scored.answers == ("good film", "(not finished in time)")
 
 
 def test_answers_are_due_at_chosen_reports() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.core.errors import UserError
 from orchestrator.serving.predictor import Prediction
-from orchestrator.serving.server.batching import Batcher, Group, alike
+from orchestrator.serving.server.batching import Batcher, Group, RowTexts, alike
 from orchestrator.serving.server.errors import RequestError
 from orchestrator.serving.server.limits import Limits
 
@@ -22,8 +22,9 @@ class Model:
         self.batches: list[tuple[str, list[str]]] = []
         self.release = threading.Event()
 
-    def compute(self, group: Group, texts: Sequence[str]) -> list[Prediction]:
+    def compute(self, group: Group, rows: Sequence[RowTexts]) -> list[Prediction]:
         self.release.wait(60)
+        texts = ["+".join(row) for row in rows]
         self.batches.append((group.model, list(texts)))
         if "broken" in texts:
             raise RuntimeError("the model is broken")
@@ -50,13 +51,13 @@ def test_waiting_rows_are_computed_together_in_turns() -> None:
     model = Model()
 
     async def story(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.answer(A, ["0"]))
+        first = asyncio.create_task(batcher.answer(A, [("0",)]))
         while not batcher.computing:
             await asyncio.sleep(0.001)
-        large = asyncio.create_task(batcher.answer(A, ["1", "2", "3", "4", "5"]))
-        other = asyncio.create_task(batcher.answer(B, ["6"]))
-        left = asyncio.create_task(batcher.answer(A, ["7"]))
-        last = asyncio.create_task(batcher.answer(A, ["8"]))
+        large = asyncio.create_task(batcher.answer(A, [("1",), ("2",), ("3",), ("4",), ("5",)]))
+        other = asyncio.create_task(batcher.answer(B, [("6",)]))
+        left = asyncio.create_task(batcher.answer(A, [("7",)]))
+        last = asyncio.create_task(batcher.answer(A, [("8",)]))
         await asyncio.sleep(0.01)
         left.cancel()
         model.release.set()
@@ -73,7 +74,7 @@ def test_rows_within_the_wait_share_a_batch() -> None:
     model.release.set()
 
     async def story(batcher: Batcher) -> None:
-        await asyncio.gather(*(batcher.answer(A, [text]) for text in "abc"))
+        await asyncio.gather(*(batcher.answer(A, [(text,)]) for text in "abc"))
 
     run(model, Limits(batch_wait_s=0.05), story)
     assert model.batches == [("a", ["a", "b", "c"])]
@@ -85,8 +86,8 @@ def test_failed_batch_fails_its_requests_alone() -> None:
 
     async def story(batcher: Batcher) -> None:
         with pytest.raises(RuntimeError, match="the model is broken"):
-            await batcher.answer(A, ["fine", "broken"])
-        assert (await batcher.answer(A, ["fine"]))[0].answer == "FINE"
+            await batcher.answer(A, [("fine",), ("broken",)])
+        assert (await batcher.answer(A, [("fine",)]))[0].answer == "FINE"
 
     run(model, Limits(), story)
 
@@ -96,7 +97,7 @@ def test_refused_text_fails_its_own_request_alone() -> None:
     model.release.set()
 
     async def story(batcher: Batcher) -> None:
-        requests = (batcher.answer(A, [text]) for text in ("one", "refused", "two"))
+        requests = (batcher.answer(A, [(text,)]) for text in ("one", "refused", "two"))
         one, refused, two = await asyncio.gather(*requests, return_exceptions=True)
         assert isinstance(refused, UserError)
         assert [each.answer for found in (one, two) if isinstance(found, list) for each in found] == ["ONE", "TWO"]
@@ -109,13 +110,13 @@ def test_too_many_waiting_rows_are_refused() -> None:
     model = Model()
 
     async def story(batcher: Batcher) -> None:
-        first = asyncio.create_task(batcher.answer(A, ["0"]))
+        first = asyncio.create_task(batcher.answer(A, [("0",)]))
         while not batcher.computing:
             await asyncio.sleep(0.001)
-        waiting = asyncio.create_task(batcher.answer(A, ["1", "2"]))
+        waiting = asyncio.create_task(batcher.answer(A, [("1",), ("2",)]))
         await asyncio.sleep(0.01)
         with pytest.raises(RequestError) as caught:
-            await batcher.answer(A, ["3", "4"])
+            await batcher.answer(A, [("3",), ("4",)])
         assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (503, "overloaded", 1)
         model.release.set()
         await asyncio.gather(first, waiting)
@@ -124,6 +125,5 @@ def test_too_many_waiting_rows_are_refused() -> None:
 
 
 def test_texts_of_like_lengths_share_a_group() -> None:
-    texts = ["x" * length for length in (200, 10, 100, 12, 120, 11)]
-    assert alike(texts) == [[1, 5, 3], [2, 4], [0]]
+    assert alike([200, 10, 100, 12, 120, 11]) == [[1, 5, 3], [2, 4], [0]]
     assert alike([]) == []

@@ -50,7 +50,8 @@ def test_calibrated_answers_use_temperature(server: Server, folders: dict[str, P
     wanted = predictors["mood"].calibrated(predictors["mood"].predict(TEXTS))
     for row, prediction in zip(found[:-1], wanted, strict=True):
         assert row["probabilities"] == pytest.approx(dict(prediction.probabilities), abs=1e-5)
-    assert found[-1] == {"answer": None, "score": None, "probabilities": {}, "cut": None, "entities": []}
+    empty: dict[str, Any] = {"probabilities": {}, "values": {}, "entities": [], "answers": []}
+    assert found[-1] == {"answer": None, "score": None, "cut": None, **empty}
 
 
 def test_entities_have_their_characters(server: Server, predictors: dict[str, Predictor]) -> None:

@@ -78,7 +78,7 @@ def _answered(
         return {}
     began, names = time.perf_counter(), generation_metrics(context.objective)
     rows = context.data.answer_rows("validation", trials[0].task, plan.rows)
-    written = stepper.write(trials, rows.prompts, plan.max_new_tokens)
+    written = stepper.write(trials, rows.prompts, plan.max_new_tokens, plan.time_limit_s)
     scored = [score(answers, rows.references, names).metrics for answers in written]
     seconds_each = (time.perf_counter() - began) / len(trials)
     return {

@@ -281,10 +281,14 @@ class Stepper:
         return [by_slot[trial.slot] for trial in trials]
 
     def write(
-        self, trials: Sequence[SlotTrial], prompts: Sequence[Sequence[int]], max_new_tokens: int
+        self,
+        trials: Sequence[SlotTrial],
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        time_limit_s: float | None = None,
     ) -> list[list[Answer]]:
-        """Return each trial's answers to the same prompts; one forward computes all trials."""
-        by_slot = self._writer.write(sorted(trial.slot for trial in trials), prompts, max_new_tokens)
+        """Return each trial's answers to the same prompts; one forward computes all trials. See ``Writer.write``."""
+        by_slot = self._writer.write(sorted(trial.slot for trial in trials), prompts, max_new_tokens, time_limit_s)
         return [by_slot[trial.slot] for trial in trials]
 
     @property

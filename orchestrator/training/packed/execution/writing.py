@@ -7,13 +7,15 @@ every token is written by a forward of the whole row (of the decoder; the encode
 
 import inspect
 import logging
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from orchestrator.evaluation.generation.answers import Answer
+from orchestrator.evaluation.generation.answers import LEFT_OUT, Answer
 from orchestrator.evaluation.generation.write import finished, greedy, new_tokens, parts
 from orchestrator.evaluation.thread_group import ThreadGroup
 from orchestrator.training.packed.execution.pack import Pack
@@ -42,7 +44,11 @@ class Writer:
         """Whether keys and values are stored; None: not tried yet."""
 
     def write(
-        self, slots: Sequence[int], prompts: Sequence[Sequence[int]], max_new_tokens: int
+        self,
+        slots: Sequence[int],
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        time_limit_s: float | None = None,
     ) -> dict[int, list[Answer]]:
         """Return each slot's answers to the same prompts, in order.
 
@@ -50,8 +56,11 @@ class Writer:
             slots: ascending.
             prompts: token ids of each row.
             max_new_tokens: most tokens of an answer.
+            time_limit_s: longest time for the answers of one slot; all slots together have the sum of their times.
+                Answers not finished by then are unfinished in all slots, up to one token later. None: no limit.
         """
         pack = self._pack
+        deadline = math.inf if time_limit_s is None else time.monotonic() + time_limit_s * len(slots)
         pack.set_training(training=False)
         budget = max(1, WRITE_TOKENS[pack.device.partition(":")[0]] // len(slots))
         batches = [*parts(pack.model, prompts, max_new_tokens, budget)]
@@ -59,7 +68,7 @@ class Writer:
             if self.cached is None and batches:
                 self.cached = self._tried(slots, [prompts[row] for row in batches[0][:2]])
             results = self._thread_group.map(
-                lambda rows: self._answers(slots, [prompts[row] for row in rows], max_new_tokens), batches
+                lambda rows: self._answers(slots, [prompts[row] for row in rows], max_new_tokens, deadline), batches
             )
         found: dict[int, dict[int, Answer]] = {slot: {} for slot in slots}
         for rows, written in zip(batches, results, strict=True):
@@ -68,8 +77,18 @@ class Writer:
         return {slot: [answers[row] for row in range(len(prompts))] for slot, answers in found.items()}
 
     def _answers(
-        self, slots: Sequence[int], prompts: Sequence[Sequence[int]], max_new_tokens: int
+        self, slots: Sequence[int], prompts: Sequence[Sequence[int]], max_new_tokens: int, deadline: float
     ) -> dict[int, list[Answer]]:
+        """Return each slot's answers to the prompts of a batch.
+
+        Args:
+            slots: ascending.
+            prompts: token ids of each row.
+            max_new_tokens: most tokens of an answer.
+            deadline: time of ``time.monotonic`` after which no further token is written; infinite: never.
+        """
+        if time.monotonic() >= deadline:
+            return {slot: [LEFT_OUT] * len(prompts) for slot in slots}
         pack, tokenizer = self._pack, self._tokenizer
         most = new_tokens(pack.model, len(prompts[0]), max_new_tokens)
         config = greedy(pack.model, pack.model.generation_config, tokenizer, most)
@@ -84,9 +103,9 @@ class Writer:
             next_B = rows.next_tokens() if not written else rows.tokens_after(written[-1])
             written.append(next_B)
             ended_B |= torch.isin(next_B, ends_E)
-            if bool(ended_B.all()):
+            if bool(ended_B.all()) or time.monotonic() >= deadline:
                 break
-        answers = [finished(row, tokenizer, config.eos_token_id) for row in torch.stack(written, dim=1).tolist()]
+        answers = [finished(row, tokenizer, config.eos_token_id, most) for row in torch.stack(written, dim=1).tolist()]
         return {slot: answers[at * len(prompts) : (at + 1) * len(prompts)] for at, slot in enumerate(slots)}
 
     def _tried(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> bool:
