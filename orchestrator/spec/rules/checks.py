@@ -305,17 +305,12 @@ def _check_quantisation(
     The stored weights are 4-bit codes. Most inits read the weights, an orthogonal init takes their number format,
     and LoHa and LoKr take their shape.
     """
-    drawn = {trial["init"] for trial in _inits(fixed, space)}
-    if quantisation is None or quantisation is Quantisation.INT8:
-        correcting = [init for init in INITS if init in drawn and INITS[init].corrects_rounding]
-        if correcting:
-            message = f"{correcting[0]} corrects the rounding of a base model in 4 bits; add quantisation: nf4"
-            problems.add_if_unrelated(_place("init", space), message)
     if quantisation is None:
         return
     missing = missing_package(quantisation)
     if missing:
         problems.add(("quantisation",), missing)
+    drawn = {trial["init"] for trial in _inits(fixed, space)}
     inits = [init for init in INITS if init in drawn and init not in WITH_QUANTISATION]
     if inits:
         listed = f"{', '.join(WITH_QUANTISATION[:-1])} and {WITH_QUANTISATION[-1]}"
