@@ -36,7 +36,7 @@ def test_resume_refuses_other_quantisation(path: Path) -> None:
     ],
 )
 def test_quantisation_refuses_inits_from_weights(path: Path, override: str, place: str) -> None:
-    rule = "quantisation=nf4 supports the inits default, gaussian and loftq, got "
+    rule = "quantisation=nf4 supports the inits default, gaussian, loftq, got "
     assert message(path, "quantisation=nf4", override).startswith(f"--set {override} {place}: {rule}")
     assert load(path, override)
     assert load(path, "quantisation=nf4", "adapter.init=gaussian")

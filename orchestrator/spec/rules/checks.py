@@ -313,8 +313,7 @@ def _check_quantisation(
     drawn = {trial["init"] for trial in _inits(fixed, space)}
     inits = [init for init in INITS if init in drawn and init not in WITH_QUANTISATION]
     if inits:
-        listed = f"{', '.join(WITH_QUANTISATION[:-1])} and {WITH_QUANTISATION[-1]}"
-        message = f"quantisation={quantisation} supports the inits {listed}, got {inits[0]}"
+        message = f"quantisation={quantisation} supports the inits {_listed(WITH_QUANTISATION)}, got {inits[0]}"
         problems.add_if_unrelated(_place("init", space), message)
     methods = [name for name in _methods(fixed, space) if not METHODS[name].over_4_bits]
     if methods:
