@@ -12,17 +12,20 @@ from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_adapter
 from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.cli.conftest import Invoke
-from tests.promotion.conftest import Tracked, local_store, tracked, trained
+from tests.conftest import copied
+from tests.promotion.conftest import track, trained
 from tests.tracking.records import sweep, trial
-from tests.tracking.trained import writer_adapters
+from tests.tracking.trained import TrainedSweep, writer_adapters
 
-__all__ = ["local_store", "tracked", "trained"]
+__all__ = ["trained"]
 LIMIT = ("--max-new-tokens", "2")
 
 
-@pytest.fixture
-def folder(tracked: Tracked, tmp_path: Path) -> str:
-    return str(export_adapter(tracked.candidates().choose(), tmp_path / "films"))
+@pytest.fixture(scope="module")
+def folder(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = tmp_path_factory.mktemp("exported")
+    tracked = track(trained, copied(empty_store, place / "mlflow"))
+    return str(export_adapter(tracked.candidates().choose(), place / "films"))
 
 
 def test_each_stdin_line_gets_one_answer(invoke: Invoke, folder: str) -> None:

@@ -1,7 +1,6 @@
 """A tracked sweep with trained adapters, on a local store."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -31,7 +30,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
 
 
 @pytest.fixture
-def tracked(trained: TrainedSweep, local_store: Location, tmp_path: Path) -> Tracked:
+def tracked(trained: TrainedSweep, local_store: Location) -> Tracked:
+    return track(trained, local_store)
+
+
+def track(trained: TrainedSweep, location: Location) -> Tracked:
+    """Write the sweep to a store without its runs. From then on it has no other store."""
     trained.store.forget_cursors()
-    Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
-    return Tracked(trained=trained, location=local_store)
+    Synchroniser(trained.store.ledger, trained.store.id, description(), location, trained.adapters).run()
+    return Tracked(trained=trained, location=location)

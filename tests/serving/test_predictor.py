@@ -25,15 +25,18 @@ from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests import needs
+from tests.conftest import copied
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
-from tests.promotion.conftest import Tracked
+from tests.promotion.conftest import Tracked, track
 from tests.tracking.records import ACCURACY, sweep, trial
-from tests.tracking.trained import LABELS, TEXTS, writer_adapters
+from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, writer_adapters
 
 
-@pytest.fixture
-def registered(tracked: Tracked) -> Tracked:
+@pytest.fixture(scope="module")
+def registered(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tracked:
+    """A registry with two versions. Tests that track the sweep elsewhere leave it as it is."""
+    tracked = track(trained, copied(empty_store, tmp_path_factory.mktemp("registered")))
     for number, alias in ((0, "champion"), (2, "challenger")):
         request = PromotionRequest(name="films", metric=ACCURACY, alias=alias, forced="a test")
         promote(tracked.trained.store.record, tracked.candidates().choose(number), tracked.location, request)
