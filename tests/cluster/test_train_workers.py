@@ -16,11 +16,10 @@ from orchestrator.core.trials.trial import TrialState, TrialTask
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
 from orchestrator.training.build import build_engine
-from tests import needs
 from tests.fakes.tiny_models import tiny_llama
 from tests.fakes.tiny_sweep import tiny_sweep
 
-pytestmark = pytest.mark.usefixtures("own_stores")
+pytestmark = [pytest.mark.usefixtures("own_stores"), pytest.mark.extended]
 
 OVERRIDES = (
     "model=./llama",
@@ -48,27 +47,18 @@ def kill_a_worker(folder: Path, times: int) -> None:
         psutil.wait_procs(victims, timeout=60)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        pytest.param((), id="FSDP2", marks=pytest.mark.extended),
-        pytest.param(("training.deepspeed=zero2",), id="zero2", marks=needs.deepspeed),
-    ],
-)
-def test_lost_worker_ends_the_trial_not_the_sweep(overrides: tuple[str, ...], tmp_path: Path) -> None:
+def test_lost_worker_ends_the_trial_not_the_sweep(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     tiny_llama(tmp_path / "llama")
     sweep_dir = tmp_path / "home" / "sweeps" / "tiny-1"
     killer = threading.Thread(target=kill_a_worker, args=(sweep_dir / "trials" / "0000", 2), daemon=True)
     killer.start()
-    spec = read_spec(file, (*OVERRIDES, *overrides))
-    done = run_sweep(spec, SweepOptions(), (), threading.Event(), lambda _line: None)
+    done = run_sweep(read_spec(file, OVERRIDES), SweepOptions(), (), threading.Event(), lambda _line: None)
     lost, whole = done.records
     assert (lost.state, whole.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert "a worker of the trial died" in (lost.reason or "")
     assert not workers()
-    plan = stored_sweep("tiny").engine_plan(sweep_dir)
-    plan = replace(plan, workers=1, deepspeed=None, sweep_dir=str(tmp_path / "one"))
+    plan = replace(stored_sweep("tiny").engine_plan(sweep_dir), workers=1, sweep_dir=str(tmp_path / "one"))
     engine = build_engine(plan)
     run = engine.start(TrialTask(number=1, settings=whole.settings, seed=whole.seed))
     expected = [run.advance(point) for point in plan.report_points]
@@ -84,7 +74,6 @@ def test_lost_worker_ends_the_trial_not_the_sweep(overrides: tuple[str, ...], tm
         torch.testing.assert_close(adapters[0][name], value, rtol=1e-2, atol=1e-3, msg=name)
 
 
-@pytest.mark.extended
 def test_killed_driver_leaves_no_worker_and_resumes(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     tiny_llama(tmp_path / "llama")
