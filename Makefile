@@ -33,7 +33,7 @@ test-extended: $(VENV)/.dev $(VENV)/.assets ## run the tests that take many minu
 support: $(VENV)/.dev $(VENV)/.assets ## run the tests of docs/support.md and write the page
 	rm -rf build/support
 	-$(BIN)/python -m pytest -m extended tests/support -n $(WORKERS) --dist loadgroup --junit-xml=build/support/cells.xml
-	-$(BIN)/python -m pytest $(shell $(BIN)/python -m tests.support.cells) -n $(WORKERS) --dist loadscope --junit-xml=build/support/others.xml
+	-$(BIN)/python -m pytest -m "extended or not extended" $(shell $(BIN)/python -m tests.support.elsewhere) -n $(WORKERS) --dist loadscope --junit-xml=build/support/others.xml
 	-for extra in qlora deepspeed tensorflow; do $(MAKE) test-$$extra ARGS=--junit-xml=build/support/$$extra.xml; done
 	$(BIN)/python -m tests.support.page build/support/*.xml
 

@@ -31,6 +31,7 @@ from orchestrator.objective.target_length import writes
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.report.files import report_page, write_report
 from orchestrator.report.stored_summary import stored_summary
+from orchestrator.search.confirmation import confirmation_result
 from orchestrator.search.coordinator import FINALS_MISSING
 from orchestrator.tracking.runs.reconciler import Reconciler
 from orchestrator.training.answers import baseline_metrics
@@ -209,8 +210,11 @@ class Closing:
         """
         ledger, prepared = self.running.ledger, self.running.prepared
         try:
-            sweep = ledger.sweeps.update(self.running.record.id, status=status, facts={"end_reason": reason})
-            self.notes.update(_missing_finals(ledger.trials.all(sweep.id)))
+            records, facts = ledger.trials.all(self.running.record.id), FactChanges(end_reason=reason)
+            if status is SweepStatus.FINISHED:
+                facts["confirmation"] = confirmation_result(prepared.search_plan, records)
+            sweep = ledger.sweeps.update(self.running.record.id, status=status, facts=facts)
+            self.notes.update(_missing_finals(records))
             try:
                 sweep = self._write_report(sweep)
             except Exception as error:  # any failure to draw or write: the leaderboard is on the screen

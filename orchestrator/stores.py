@@ -64,7 +64,12 @@ def spec_of_data(file: str, objective: str, overrides: Sequence[str] = ()) -> "S
 
     def load(first: Sequence[str]) -> "SweepSpec":
         return load_text(
-            text, Path(redact(file)), [*first, *overrides], objective_facts=objective_facts, packaged=CATALOGUE
+            text,
+            Path(redact(file)),
+            [*first, *overrides],
+            objective_facts=objective_facts,
+            packaged=CATALOGUE,
+            name=redact(file),
         )
 
     source = load(()).data.source

@@ -53,6 +53,8 @@ LONG = (
     "tests/objective",
 )
 """Slow tests in their order. Those that wait for Ray's processes have neighbours that compute; short ones come last."""
+COLLECTED = pytest.StashKey[tuple[str, ...]]()
+"""Names of all collected tests, those left out by marks included."""
 STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 
@@ -130,6 +132,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Tests marked ``extended`` run where ``-m`` names the marker: ``make test-extended``.
     """
+    config.stash[COLLECTED] = tuple(item.nodeid for item in items)
     if "extended" not in config.option.markexpr:
         left_out = [item for item in items if item.get_closest_marker("extended") is not None]
         config.hook.pytest_deselected(items=left_out)
@@ -144,6 +147,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if needs.cuda.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.gpu)
     items.sort(key=lambda item: next((i for i, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests noted about themselves, such as how long a person's way takes."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value} ({report.nodeid})")
 
 
 @pytest.fixture

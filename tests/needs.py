@@ -21,4 +21,7 @@ tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None,
     reason="TensorFlow is not installed",
 )
-chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+chromium = pytest.mark.skipif(
+    shutil.which("chromium") is None,
+    reason="Chromium is not installed: apt-get install chromium (CONTRIBUTING.md)",
+)

@@ -97,6 +97,8 @@ def test_learning_curve_answers_from_test_rows(folder: Path, summary: Summary) -
     [finding] = [finding for finding in explain(found) if finding.rule is Rule.MORE_ROWS]
     assert "on 12.5 %, 25 %, 50 %, 100 % of 60 training rows: test/loss" in finding.sentence
     assert "twice the rows (120)" in finding.sentence
+    assert curve.needed is not None
+    assert "an improvement by" in finding.sentence
     chart = training_rows(found)
     assert chart is not None
     assert "twice the rows (120)" in chart.message

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
+from orchestrator.evaluation.suspected_labels import FILE as SUSPECTED_LABELS
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.splits.near_copies import FILE as NEAR_COPIES
@@ -19,6 +20,7 @@ from orchestrator.report.summary import as_json
 from orchestrator.report.text import summary_text
 from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, run_sweep
+from orchestrator.tracking.location import connect
 from tests.fakes.tiny_sweep import tiny_sweep
 from tests.report.test_views import shown
 
@@ -45,6 +47,8 @@ def test_sweep_measures_its_rows(engine: str, tmp_path: Path) -> None:
     result = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), said.append)
     folder, metric = sweep_dir(result.sweep), spec.metric
     assert (folder / NEAR_COPIES).is_file()
+    stored = {file.path for file in connect(result.location).list_artifacts(str(result.sweep.run_id))}
+    assert {NEAR_COPIES, SUSPECTED_LABELS} < stored
     warning = next(line for line in said if line.startswith("warning: rows with a near-duplicate"))
     assert warning.removeprefix("warning: ") in result.sweep.facts.data_summary.warnings
 

@@ -31,12 +31,10 @@ def hub_errors(asset: str) -> Iterator[None]:
     Args:
         asset: the model or data set, for the message.
     """
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-
     problem = _go_offline_if_unreachable()
     try:
         yield
-    except (OSError, HfHubHTTPError, EntryNotFoundError) as error:
+    except _http_errors() as error:
         if problem is None and (refusal := _refusal(error)) is not None:
             raise AssetError(f"{asset} could not be loaded from the hub: {refusal}") from error
         if (why := disk_fault(error)) is not None:
@@ -47,8 +45,19 @@ def hub_errors(asset: str) -> Iterator[None]:
         raise AssetError(f"{asset} could not be loaded from the hub: {reason}\n{HINT}") from error
 
 
+def _http_errors() -> tuple[type[Exception], ...]:
+    """Return the base of the HTTP client's errors, and those of huggingface_hub's own ones.
+
+    The client's errors, such as an answer that ends too early, reach us unchanged.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    client = next(base for base in HfHubHTTPError.__bases__ if base is not OSError)
+    return client, OSError, EntryNotFoundError
+
+
 def _refusal(error: BaseException) -> str | None:
-    """Return the hub's answer and the remedy in one sentence each; None if the hub did not refuse the request.
+    """Return the hub's answer and the remedy in one sentence each; None if the reason is another one.
 
     transformers and datasets raise errors of their own from those of huggingface_hub.
     """
@@ -72,6 +81,9 @@ def _refusal(error: BaseException) -> str | None:
             return sentence
     missing = next((each for each in chain if isinstance(each, errors.RemoteEntryNotFoundError)), None)
     if missing is None:
+        client = _http_errors()[0]
+        if any(isinstance(each, client) and not isinstance(each, errors.HfHubHTTPError) for each in chain):
+            return "the connection ended before its files were complete. Run the command again."
         return None
     file = str(missing.response.url).rpartition("/")[2]
     return f"it has no {file}. Name a repository with files for transformers or datasets."

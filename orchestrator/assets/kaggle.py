@@ -1,15 +1,13 @@
 """Base models from Kaggle, through the optional package ``kagglehub``. It has its own cache and credentials."""
 
 import logging
+from http import HTTPStatus
 from pathlib import Path
 
 from orchestrator.core.errors import AssetError, ModelError, UserError, first_line
 from orchestrator.core.system.disk import disk_fault, unwritable
 
-_REMEDY = (
-    "Check the name OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION] and the network. A private model, or one with "
-    "conditions, needs KAGGLE_API_TOKEN and your consent on its page. Offline, name the number of a downloaded version."
-)
+_NAME = "Check the name OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION]"
 
 
 def kaggle_model(handle: str) -> Path:
@@ -34,8 +32,7 @@ def kaggle_model(handle: str) -> Path:
         if (why := disk_fault(error)) is not None:
             cache = "Kaggle's cache (set KAGGLEHUB_CACHE to another folder)"
             raise AssetError(f"model kaggle:{handle} could not be loaded: {unwritable(cache, why)}") from error
-        reason = "Kaggle does not answer." if _is_unreachable(error) else first_line(error)
-        raise AssetError(f"model kaggle:{handle} could not be loaded: {reason} {_REMEDY}") from error
+        raise AssetError(f"model kaggle:{handle} could not be loaded: {_reason(error, handle)}") from error
     if not (folder / "config.json").is_file():
         files = sorted(path.name for path in folder.iterdir())
         raise ModelError(
@@ -45,8 +42,23 @@ def kaggle_model(handle: str) -> Path:
     return folder
 
 
-def _is_unreachable(error: Exception) -> bool:
-    """Return whether no server answered; the text of such an error has the names of classes and functions."""
+def _reason(error: Exception, handle: str) -> str:
+    """Return why a download failed, and the remedy. The errors' own texts have several lines, or names of classes."""
     import requests
+    from kagglehub.exceptions import DataCorruptionError
 
-    return isinstance(error, requests.ConnectionError | requests.Timeout)
+    # The end of an answer is an error of the connection too.
+    if isinstance(error, requests.exceptions.ChunkedEncodingError | DataCorruptionError):
+        return "The download is incomplete. Run the command again."
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        return "Kaggle does not answer. Check the network; offline, name the number of a downloaded version."
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == HTTPStatus.NOT_FOUND:
+        return f"Kaggle has no such model, variation or version. {_NAME}."
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        page = "/".join(handle.split("/")[:2])
+        return (
+            f"Kaggle refuses it. Accept its conditions, if it has some, on https://www.kaggle.com/models/{page}, and "
+            "set KAGGLE_API_TOKEN to a token of this account."
+        )
+    return f"{first_line(error)}. {_NAME}."

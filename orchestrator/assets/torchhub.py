@@ -5,11 +5,17 @@ tokenizer are then stored in the cache as a plain transformers folder, and only 
 """
 
 import ast
+import contextlib
 import hashlib
 import json
+import sys
 import time
+import zipfile
+from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from orchestrator.assets.build_once import build_in_cache
 from orchestrator.assets.cache import cache_root, quiet_hugging_face
@@ -17,7 +23,7 @@ from orchestrator.core.errors import AssetError, ModelError, first_line
 
 HUBCONF = "hubconf.py"
 RECORD = "torchhub.json"
-"""File in the stored folder with the repository, the entry and the time at which its code ran."""
+"""File in the stored folder: the repository, its branch, tag or commit, the entry, when the code ran and its digest."""
 _TOKENIZER = "tokenizer"
 
 
@@ -44,8 +50,10 @@ def torchhub_model(name: str) -> Path:
     The entry returns a transformers model, or a pair of model and tokenizer. Without a pair, the entry ``tokenizer``
     of the same repository returns the tokenizer.
 
+    The code's output to stdout goes to stderr: the stdout of a command may be JSON.
+
     Raises:
-        AssetError: the repository cannot be downloaded, or the folder has no ``hubconf.py``.
+        AssetError: the repository cannot be downloaded, or it has no ``hubconf.py``.
         ModelError: the entry is unknown, raises, or returns something else.
     """
     return build_in_cache(_folder(torchhub_version(name)), lambda scratch: _run(name, scratch / "model"))
@@ -59,13 +67,18 @@ def torchhub_version(name: str) -> str:
     """
     repository, entry = repository_of(name)
     parts = [repository, entry]
-    if Path(repository).is_dir():
-        for file in sorted(Path(repository).rglob("*")):
-            place = file.relative_to(repository)
-            if file.is_file() and not any(part == "__pycache__" or part[0] == "." for part in place.parts):
-                stat = file.stat()
-                parts.append(f"{place} {stat.st_size} {stat.st_mtime_ns}")
+    for file in _files(Path(repository)):
+        stat = file.stat()
+        parts.append(f"{file.relative_to(repository)} {stat.st_size} {stat.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a repository in a stable order, without hidden and compiled ones."""
+    for file in sorted(folder.rglob("*")):
+        parts = file.relative_to(folder).parts
+        if file.is_file() and not any(part == "__pycache__" or part[0] == "." for part in parts):
+            yield file
 
 
 def _folder(version: str) -> str:
@@ -95,10 +108,47 @@ def _run(name: str, into: Path) -> Path:
         )
     model.save_pretrained(into)
     tokenizer.save_pretrained(into)
-    ran = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    record = {"repository": repository, "entry": entry, "code_ran_at": ran}
-    (into / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    (into / RECORD).write_text(json.dumps(_record(repository, entry), indent=2) + "\n")
     return into
+
+
+def _record(repository: str, entry: str) -> dict[str, str | None]:
+    """Return the content of ``RECORD``. A branch may move: the digest of the files says which code ran."""
+    folder = _code_folder(repository)
+    assert folder is not None, "the code ran"
+    digest = hashlib.sha256()
+    for file in _files(folder):
+        digest.update(f"{file.relative_to(folder)} {file.stat().st_size}\n".encode())
+        digest.update(file.read_bytes())
+    named = repository.partition(":")[2] or folder.name.removeprefix(_torch_name(repository, ""))
+    ran = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {
+        "repository": repository,
+        "ref": None if _is_local(repository) else named,
+        "entry": entry,
+        "code_ran_at": ran,
+        "code_sha256": digest.hexdigest(),
+    }
+
+
+def _code_folder(repository: str) -> Path | None:
+    """Return the folder with a repository's code; None if it is not downloaded.
+
+    PyTorch Hub downloads the branch ``main`` of a repository without a REF, or ``master``.
+    """
+    if _is_local(repository):
+        return Path(repository)
+    import torch
+
+    ref = repository.partition(":")[2]
+    names = [_torch_name(repository, each) for each in ([ref] if ref else ["main", "master"])]
+    folders = [Path(torch.hub.get_dir()) / name for name in names]
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _torch_name(repository: str, ref: str) -> str:
+    """Return the name of the folder into which PyTorch Hub downloads a repository."""
+    return "_".join([*repository.partition(":")[0].split("/"), ref.replace("/", "_")])
 
 
 def _is_local(repository: str) -> bool:
@@ -106,7 +156,7 @@ def _is_local(repository: str) -> bool:
 
 
 def _require_entry(folder: Path, entry: str) -> None:
-    """Check that a local ``hubconf.py`` defines the entry, before its code runs.
+    """Check that a folder's ``hubconf.py`` defines the entry, without running it.
 
     Raises:
         AssetError: there is no ``hubconf.py``.
@@ -137,11 +187,17 @@ def _load(repository: str, entry: str) -> Any:  # noqa: ANN401  (code of other p
 
     source = "local" if _is_local(repository) else "github"
     try:
-        return torch.hub.load(repository, entry, source=source, trust_repo=True, skip_validation=True, verbose=False)
-    except OSError as error:  # URLError and HTTPError too
-        raise AssetError(
-            f"torchhub:{repository}:{entry} could not be loaded: {first_line(error)}. Check the name OWNER/NAME[:REF] "
-            "and the network, or name a local copy of the repository."
-        ) from error
+        with contextlib.redirect_stdout(sys.stderr):
+            return torch.hub.load(
+                repository, entry, source=source, trust_repo=True, skip_validation=True, verbose=False
+            )
     except Exception as error:  # code of other people raises anything; the message has it
+        folder = _code_folder(repository)
+        if folder is not None:
+            _require_entry(folder, entry)
+        if isinstance(error, OSError | HTTPException | zipfile.BadZipFile) or isinstance(error.__cause__, URLError):
+            raise AssetError(
+                f"torchhub:{repository}:{entry} could not be loaded: {first_line(error)}. Check the name "
+                "OWNER/NAME[:REF] and the network, or name a local copy of the repository."
+            ) from error
         raise ModelError(f"torchhub:{repository}:{entry} raised {type(error).__name__}: {first_line(error)}") from error

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from orchestrator.statistics.power_law import Forecast
+
 FACTORS = (2.0, 4.0)
 """Forecasts are made for these multiples of the present training rows."""
 SMALL = 0.05
 """A fall of the error by less than this share of the present error is a small gain."""
+POINT = 0.01
+"""The gain of accuracy or macro-F1 for which the number of rows is given; see ``_wanted_gain``."""
+FARTHEST = FACTORS[-1]
+"""The largest multiple of the present rows that is given as an answer; the curve says nothing of more rows."""
 _DRAWS = 2000
 
 
@@ -69,6 +75,32 @@ class Gain:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RowsNeeded:
+    """The number of training rows for an improvement; None: more than ``FARTHEST`` times the present ones.
+
+    Attributes:
+        gain: the improvement.
+        rows: number of training rows.
+        low, high: limits of its 95 % interval.
+    """
+
+    gain: float
+    rows: int | None
+    low: int | None
+    high: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecasts:
+    """Answers for more rows; see ``LearningCurve``."""
+
+    answer: MoreRows = MoreRows.UNKNOWN
+    gains: tuple[Gain, ...] = ()
+    needed: RowsNeeded | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurve:
     """The learning curve of one configuration.
 
@@ -79,6 +111,7 @@ class LearningCurve:
         test_rows: number of rows of the test split.
         answer: whether more rows would help.
         gains: for twice and four times the rows; empty if they cannot be estimated.
+        needed: the rows for a small improvement; None if they cannot be estimated.
         missing: why they cannot be estimated; None if they can.
     """
 
@@ -88,6 +121,7 @@ class LearningCurve:
     test_rows: int
     answer: MoreRows
     gains: tuple[Gain, ...] = ()
+    needed: RowsNeeded | None = None
     missing: str | None = None
 
 
@@ -122,47 +156,69 @@ def learning_curve(
     rows = [kept_measurement(sweep_dir, each, metric) for each in measured]
     sizes = {point.share: point.rows for point in points}
     train_rows_t = [sizes[each.share] for each in measured if each.share is not None]
-    gains, answer, missing = _forecast(metric, train_rows_t, [each.rows for each in rows if each is not None])
+    found = _forecasts(metric, train_rows_t, [each.rows for each in rows if each is not None])
     return LearningCurve(
         trial=trial,
         metric=name,
         points=tuple(points),
         test_rows=next((len(each.rows.losses) for each in rows if each is not None), 0),
-        answer=answer,
-        gains=gains,
-        missing=missing,
+        answer=found.answer,
+        gains=found.gains,
+        needed=found.needed,
+        missing=found.missing,
     )
 
 
-def _forecast(
-    metric: Metric, train_rows: Sequence[int], rows: Sequence[RowMeasures]
-) -> tuple[tuple[Gain, ...], MoreRows, str | None]:
-    """Return the gains, the answer, and why there are no gains."""
+def _forecasts(metric: Metric, train_rows: Sequence[int], rows: Sequence[RowMeasures]) -> Forecasts:
+    """Return the answers, or why there are none."""
     name = metric.name.rpartition("/")[2]
     if name not in {"accuracy", "macro_f1", "loss"} or (name != "loss" and metric.direction is Direction.MINIMIZE):
-        return (), MoreRows.UNKNOWN, f"{name} has no errors by row; search.metric with accuracy, macro_f1 or loss has"
+        return Forecasts(missing=f"{name} has no errors by row; search.metric with accuracy, macro_f1 or loss has")
     if len(rows) < len(train_rows):
-        return (), MoreRows.UNKNOWN, "test rows of some trainings are not stored"
+        return Forecasts(missing="test rows of some trainings are not stored")
     counts = [train_rows.count(each) for each in {*train_rows}]
     if len(counts) < 3 or min(counts) < 2:
-        return (), MoreRows.UNKNOWN, "two trainings on each of three shares of the rows are needed"
+        return Forecasts(missing="two trainings on each of three shares of the rows are needed")
     import numpy as np  # status shows sweeps without a learning curve, and starts faster without numpy
 
-    from orchestrator.statistics.power_law import forecast_gains
+    from orchestrator.statistics.power_law import forecast
 
     generator = np.random.default_rng(0)
     errors_t, errors_dt = _errors(name, rows, generator)
     rows_t = np.array(train_rows, dtype=np.float64)
-    present = int(rows_t.max())
-    found = forecast_gains(rows_t, errors_t, errors_dt, FACTORS, generator)
+    found, present = forecast(rows_t, errors_t, errors_dt, generator), int(rows_t.max())
     gains = tuple(
         Gain(rows=round(factor * present), value=each.value, low=each.low, high=each.high)
-        for factor, each in zip(FACTORS, found, strict=True)
+        for factor, each in ((factor, found.gain(factor)) for factor in FACTORS)
     )
-    small = SMALL * float(errors_t[rows_t == present].mean())
-    if gains[0].low > 0:
-        return gains, MoreRows.HELP, None
-    return gains, MoreRows.HARDLY if gains[0].high < small else MoreRows.UNKNOWN, None
+    error = float(errors_t[rows_t == present].mean())
+    answer = MoreRows.HARDLY if gains[0].high < SMALL * error else MoreRows.UNKNOWN
+    wanted = _wanted_gain(name, error)
+    return Forecasts(
+        answer=MoreRows.HELP if gains[0].low > 0 else answer,
+        gains=gains,
+        needed=None if wanted <= 0 else _rows_needed(found, wanted),
+    )
+
+
+def _wanted_gain(name: str, error: float) -> float:
+    """Return the gain for which the number of rows is given.
+
+    It is one point of accuracy or macro-F1. For a loss, and for an error below two points, it is 5 % of the error,
+    rounded to one digit.
+    """
+    if name != "loss" and error >= 2 * POINT:
+        return POINT
+    return float(f"{SMALL * error:.0e}")
+
+
+def _rows_needed(found: "Forecast", gain: float) -> RowsNeeded:
+    needed = found.rows_for_gain(gain)
+    rows, low, high = (
+        None if each is None or each > FARTHEST * found.rows else math.ceil(each)
+        for each in (needed.value, needed.low, needed.high)
+    )
+    return RowsNeeded(gain=gain, rows=rows, low=low, high=high)
 
 
 def _errors(

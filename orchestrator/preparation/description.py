@@ -12,8 +12,10 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.tasks.function import FunctionPlan
 from orchestrator.core.tasks.problem import Problem
+from orchestrator.evaluation.suspected_labels import FILE as SUSPECTED_LABELS_FILE
 from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.objective.rows.text_pairs import PAIR
+from orchestrator.objective.splits import NEAR_COPIES_FILE
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.logged_models.adapters import FUNCTION, SweepAdapters
 from orchestrator.tracking.runs.description import DataInput, SweepDescription
@@ -48,6 +50,11 @@ def describe(spec: SweepSpec, splits: "Mapping[str, datasets.Dataset]", digests:
         notes=spec.description or "",
         keep_adapters=spec.tracking.keep_adapters,
     )
+
+
+def row_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files about single rows in a sweep's folder, as the tracker gets them; they need not exist yet."""
+    return folder / NEAR_COPIES_FILE, folder / SUSPECTED_LABELS_FILE
 
 
 def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: DataSummary) -> SweepAdapters:

@@ -27,7 +27,7 @@ from orchestrator.preparation.defaults import (
     with_stored_classes,
     with_trial_length,
 )
-from orchestrator.preparation.description import adapters_of, describe, function_models
+from orchestrator.preparation.description import adapters_of, describe, function_models, row_files
 from orchestrator.preparation.engine_plan import plan_engine, plan_search
 from orchestrator.preparation.generation import plan_generation
 from orchestrator.preparation.prior import with_prior
@@ -103,7 +103,7 @@ class PreparedSweep:
         return replace(
             self,
             engine_plan=plan,
-            description=replace(self.description, files=folder / REPORT_DIR),
+            description=replace(self.description, files=folder / REPORT_DIR, row_files=row_files(folder)),
             adapters=replace(self.adapters, sweep_dir=folder),
             facts={**self.facts, "engine_plan": plan},
         )

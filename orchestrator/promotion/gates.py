@@ -33,6 +33,7 @@ _BOUNDS = {
     "shift": "shift_drop",
     "forgetting": "forgetting",
     "leak": "leaked_rows",
+    "near copies": "near_copies",
     "size": "size_bytes",
     "latency": "latency_ms",
 }
@@ -89,6 +90,35 @@ def overall(results: tuple[GateResult, ...]) -> Verdict:
     if Verdict.REFUSE in stopping:
         return Verdict.REFUSE
     return Verdict.ABSTAIN if Verdict.ABSTAIN in stopping else Verdict.PROMOTE
+
+
+def verdict_text(results: tuple[GateResult, ...]) -> str:
+    """Return the verdict of all gates in one sentence, with the gates behind it, without a full stop.
+
+    An abstention names the number of test rows that would decide, if a number is known for each gate that abstains.
+    """
+    verdict = overall(results)
+    names = [item.gate for item in results if item.refuses and item.verdict is verdict]
+    text = f"verdict: {verdict.value}"
+    if names:
+        text += f", by {', '.join(names)}"
+    if verdict is Verdict.ABSTAIN:
+        undecided = [item for item in results if item.refuses and item.passed is None]
+        known = [item.rows_needed for item in undecided if item.rows_needed is not None]
+        if len(known) == len(undecided):
+            text += f"; about {max(known):,} test rows would decide"
+        else:
+            text += "; more test rows alone do not decide"
+    warned = [item.gate for item in results if item.passed is False and not item.refuses]
+    if warned:
+        text += f"; warnings: {', '.join(warned)}"
+    unmeasured = [item.gate for item in results if item.passed is None and not item.refuses]
+    return f"{text}; abstained without effect: {', '.join(unmeasured)}" if unmeasured else text
+
+
+def as_strict(results: Iterable[GateResult]) -> tuple[GateResult, ...]:
+    """Return the results; each broken rule refuses the candidate."""
+    return tuple(replace(item, refuses=item.refuses or item.passed is False) for item in results)
 
 
 def stop_if_unmeasured(results: Iterable[GateResult], gates: Gates) -> tuple[GateResult, ...]:

@@ -19,6 +19,7 @@ from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import (
     GateResult,
+    as_strict,
     check,
     check_constraints,
     check_metrics,
@@ -27,15 +28,18 @@ from orchestrator.promotion.gates import (
     stop_if_unmeasured,
 )
 from orchestrator.promotion.latency import latency_gate
-from orchestrator.promotion.leak import leak_gate
+from orchestrator.promotion.leak import leak_gates
 from orchestrator.promotion.paired import champion_gate, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.registered.lineage import card_of
 from orchestrator.tracking.registered.registry import CHAMPION, Registry, Version, registry_errors
 from orchestrator.tracking.runs.wording import best_name
 
-ROWS_TAG = "loratory.validation_rows"
+ROWS_TAG = "mlflow.loratory.validation_rows"
 """Tag of a version: the digest of the validation rows for its ``best_val_...`` metrics."""
+EARLY_ROWS_TAG = "loratory.validation_rows"
+"""The same tag, written by versions before 0.3."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +111,8 @@ def judge(
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
     if gates.latency_ms is not None:
         results.append(latency_gate(candidate, gates.latency_ms))
-    if gates.leaked_rows is not None:
-        results.append(leak_gate(sweep, request.read_splits, gates.leaked_rows))
+    rows = None if candidate.test_rows is None else candidate.test_rows.measurement.rows
+    results += leak_gates(sweep, request.read_splits, gates, rows)
     if candidate.leader is not None:
         results.append(_best_trial(candidate, candidate.leader, sweep, metric))
     if request.alias is not None:
@@ -116,7 +120,8 @@ def judge(
             holder = Registry(location).holder(request.name, request.alias)
             if holder is not None:
                 results += _against(holder, sweep, location, request, candidate)
-    return stop_if_unmeasured(results, gates)
+    results = [*stop_if_unmeasured(results, gates)]
+    return as_strict(results) if gates.strict else tuple(results)
 
 
 def admit(
@@ -128,8 +133,8 @@ def admit(
         GateRefusalError: a gate stops the promotion, and the request does not force it.
         TrackingError: the registry refuses or does not answer.
     """
-    results, gates = judge(sweep, location, request, candidate), request.gates
-    stopping = [item for item in results if item.refuses or (gates.strict and item.passed is False)]
+    results = judge(sweep, location, request, candidate)
+    stopping = [item for item in results if item.refuses]
     if stopping and request.forced is None:
         reasons = "; ".join(f"{item.gate}: {item.detail}" for item in stopping)
         raise GateRefusalError(
@@ -173,10 +178,10 @@ def _against(
             results.append(tested or GateResult(gate="champion", passed=None, detail=reason, rule=rule))
         if gates.slice_drop is not None and not isinstance(pair, str) and pair[0].rows.references:
             results.append(slice_gate(pair[0].rows, pair[1].rows, candidate.slices, rival, gates))
-    if tested is None and _comparable(holder, sweep, metric):
-        in_use = float(holder.tags[mlflow_key(best_name(metric))])
+    in_use = _in_use(holder, location, metric) if tested is None and _same_validation(holder, sweep) else None
+    if in_use is not None:
         value = candidate.card.metrics.get(best_name(metric))
-        # The tag has six digits. Round the value too, so that an adapter is not worse than itself.
+        # It has six digits. Round the value too, so that an adapter is not worse than itself.
         rounded = None if value is None else float(format_value(value))
         results.append(compare("in use", metric, rounded, in_use, rival))
     return results
@@ -195,10 +200,19 @@ def _same_rows(
     return ours.measurement, champion.measurement
 
 
-def _comparable(version: Version, sweep: SweepRecord, metric: Metric) -> bool:
-    """Return whether the version has the same metric, measured on the same validation rows."""
-    measured = mlflow_key(best_name(metric)) in version.tags
+def _same_validation(version: Version, sweep: SweepRecord) -> bool:
+    """Return whether the version was measured on the sweep's validation rows."""
     rows = rows_digest(sweep, "validation")
-    return measured and (
-        version.tags.get("sweep") == sweep.reference or (rows is not None and version.tags.get(ROWS_TAG) == rows)
-    )
+    stored = version.tags.get(ROWS_TAG, version.tags.get(EARLY_ROWS_TAG))
+    return version.tags.get("sweep") == sweep.reference or (rows is not None and stored == rows)
+
+
+def _in_use(version: Version, location: Location, metric: Metric) -> float | None:
+    """Return the version's validation value in six digits: from its tag, else from its card; None: not measured."""
+    tag = version.tags.get(mlflow_key(best_name(metric)))
+    if tag is not None:
+        return float(tag)
+    with registry_errors(location):
+        card = card_of(location, version)
+    value = None if card is None else card.metrics.get(best_name(metric))
+    return None if value is None else float(format_value(value))

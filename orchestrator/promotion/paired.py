@@ -205,6 +205,8 @@ def slice_gate(
     )
     if small:
         detail += f"; warning, small slices: {', '.join(small)}"
+    if rows is not None:
+        detail += f"; undecided: about {rows:,} test rows would give a slice of {gates.slice_rows:,} rows"
     return GateResult(
         gate="slices",
         passed=None if not large else not (refused or small),

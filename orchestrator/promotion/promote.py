@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.methods.quantisation import format_of
+from orchestrator.core.metric import Metric
 from orchestrator.core.names import mlflow_key
 from orchestrator.core.space import format_value
 from orchestrator.core.sweeps.sweep import SweepRecord
@@ -12,13 +13,16 @@ from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
 from orchestrator.promotion.stored_rows import rows_digest
 from orchestrator.tracking.cards.model_card import GateLine, version_description
+from orchestrator.tracking.cards.registered_model import spaced
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.logged_models.adapters import AdapterCard
 from orchestrator.tracking.logged_models.models import log_adapter
 from orchestrator.tracking.logged_models.test_rows import log_test_rows
 from orchestrator.tracking.registered.lineage import gates_tag
+from orchestrator.tracking.registered.model_page import METRIC_TAG, describe_model
 from orchestrator.tracking.registered.registry import ModelReference, Registry, Version, registry_errors
 from orchestrator.tracking.runs.provenance import user
+from orchestrator.tracking.runs.wording import best_name
 
 FORCED_BY_TAG = "loratory.forced_by"
 FORCED_REASON_TAG = "loratory.forced_reason"
@@ -63,12 +67,13 @@ def promote(sweep: SweepRecord, candidate: Candidate, location: Location, reques
             log_test_rows(connect(location), model_id, candidate.test_rows.to_text())
         card = candidate.card
         gates = _gate_lines(results)
-        tags = _tags(card, results) | _origin(sweep, request) | gates_tag(gates)
-        text = version_description(card, gates, f"{request.name}/VERSION")
+        tags = _tags(card, request.metric) | _origin(sweep, request) | gates_tag(gates)
+        text = spaced(version_description(card, gates, f"{request.name}/VERSION"))
         version = registry.register(request.name, model_id, tags, text)
         previous = None
         if request.alias is not None:
             previous = registry.set_alias(version, request.alias, seen=holder, reason=_reason(request, results))
+        describe_model(location, request.name)
         version = registry.get(ModelReference(name=version.name, version=version.version))
     return Promotion(version=version, card=card, previous=previous, gates=results)
 
@@ -83,7 +88,9 @@ def rollback(
         TrackingError: the registry refuses or does not answer.
     """
     with registry_errors(location):
-        return Registry(location).move_back(name, alias, to, reason)
+        moved = Registry(location).move_back(name, alias, to, reason)
+        describe_model(location, name)
+    return moved
 
 
 def _origin(sweep: SweepRecord, request: PromotionRequest) -> dict[str, str]:
@@ -114,12 +121,14 @@ def _log(sweep: SweepRecord, candidate: Candidate, location: Location) -> str:
     return log_adapter(connect(location), candidate.adapter, candidate.card, run_id, sweep.experiment_id)
 
 
-def _tags(card: AdapterCard, results: tuple[GateResult, ...]) -> dict[str, str]:
+def _tags(card: AdapterCard, metric: Metric) -> dict[str, str]:
+    """Return the tags that a person reads or searches; the card holds everything."""
     tags = {"sweep": card.sweep, "trial": str(card.trial), "base": str(card.base), "objective": card.objective}
     if card.quantisation is not None:
         tags["quantisation"] = format_of(card.quantisation).value
-    tags |= {mlflow_key(name): format_value(value) for name, value in card.metrics.items()}
-    return tags | {mlflow_key(f"gate/{item.gate}"): _word(item) for item in results}
+    tags[METRIC_TAG] = metric.name
+    main = (name for each in metric.metrics for name in (best_name(each), f"test/{each.name.rpartition('/')[2]}"))
+    return tags | {mlflow_key(name): format_value(card.metrics[name]) for name in main if name in card.metrics}
 
 
 def _gate_lines(results: tuple[GateResult, ...]) -> tuple[GateLine, ...]:

@@ -129,7 +129,8 @@ def _fresh_seeds(summary: Summary) -> list[Finding]:
     metric = summary.leaderboard.metric
     if not summary.confirmation:
         missing = "no configuration was trained again with fresh seeds, so the winner's value may owe much to its seed."
-        return [unknown(Rule.FRESH_SEEDS, missing)]
+        why = summary.sweep.facts.confirmation
+        return [unknown(Rule.FRESH_SEEDS, missing if why is None else f"{missing} {_sentence(why)}")]
     found = []
     for score in summary.confirmation:
         numbers = {"trainings": float(len(score.trainings)), "failed": float(score.failed)}
@@ -140,4 +141,10 @@ def _fresh_seeds(summary: Summary) -> list[Finding]:
                 lucky = abs(score.searched - score.mean)
                 sentence += f" The search's value is better by {lucky:.4f}: it was chosen as the best of many."
         found.append(Finding(rule=Rule.FRESH_SEEDS, sentence=sentence, numbers=numbers))
+    if (why := summary.sweep.facts.confirmation) is not None:
+        found.append(Finding(rule=Rule.FRESH_SEEDS, sentence=_sentence(why)))
     return found
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

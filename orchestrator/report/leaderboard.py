@@ -113,12 +113,22 @@ class Leaderboard:
 
     @property
     def interval_note(self) -> str | None:
-        """A sentence on the sources of noise in the intervals; None without an interval."""
+        """What the intervals include, and why other values have none, in words; None before the first score."""
+        if self.best is None:
+            return None
         shown = (row.intervals.get(self.test_metric) for row in self.rows)
         first = next((interval for interval in shown if interval is not None), None)
-        if first is None:
-            return None
-        return f"{100 * first.level:.0f} % intervals of {self.test_metric} include {first.sources}. {NO_CORRECTION}"
+        if first is not None:
+            text = f"{100 * first.level:.0f} % intervals of {self.test_metric} include {first.sources}. {NO_CORRECTION}"
+        elif any(self.test_metric in row.final for row in self.rows):
+            text = f"{self.test_metric} has no interval: no values of its single rows are stored"
+        else:
+            text = f"no intervals yet: they are those of {self.test_metric}, measured after the search"
+        chosen = "Validation values have none, because checkpoints and trials were chosen by them"
+        shift = any(name.startswith("shift/") for name in self.final_metrics)
+        unstored = [*(["shift sets"] if shift else []), *([] if self.baseline is None else ["the baseline"])]
+        others = f"; nor have those of {' and '.join(unstored)}, because their rows are not stored" if unstored else ""
+        return f"{text}. {chosen}{others}"
 
     @property
     def best_compared(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from orchestrator.evaluation.learning_curve import Gain, LearningCurve, MoreRows
+from orchestrator.evaluation.learning_curve import FARTHEST, Gain, LearningCurve, MoreRows, RowsNeeded
 from orchestrator.report import words
 
 
@@ -19,25 +19,38 @@ def points_text(curve: LearningCurve) -> str:
 
 
 def answer_text(curve: LearningCurve) -> str:
-    """Return whether more rows would help, with the numbers behind it, without a full stop."""
+    """Return whether more rows would help and how many, with the numbers behind it, without a full stop."""
     if curve.missing is not None or not curve.gains:
         return f"whether more rows would help cannot be told: {curve.missing}"
     twice, more = curve.gains
     noise = f"95 % intervals: {curve.test_rows:,} test rows, seeds and choice of rows"
     if curve.answer is MoreRows.HELP:
-        return (
+        text = (
             f"more rows would help: twice the rows ({twice.rows:,}) improve {curve.metric} by about {_gain(twice)}, "
             f"{more.rows:,} rows by about {_gain(more)} ({noise})"
         )
-    if curve.answer is MoreRows.HARDLY:
-        return (
+    elif curve.answer is MoreRows.HARDLY:
+        text = (
             f"more rows would hardly help: twice the rows ({twice.rows:,}) improve {curve.metric} by at most "
             f"{twice.high:.3f} ({noise})"
         )
-    return (
-        f"whether more rows would help cannot be told: twice the rows ({twice.rows:,}) may change {curve.metric} by "
-        f"{twice.low:+.3f} to {twice.high:+.3f} ({noise}). More test rows, or a larger learning_curve, narrow this"
-    )
+    else:
+        text = (
+            f"whether more rows would help cannot be told: twice the rows ({twice.rows:,}) may change {curve.metric} "
+            f"by {twice.low:+.3f} to {twice.high:+.3f} ({noise}). More test rows, or a larger learning_curve, narrow "
+            "this"
+        )
+    return text if curve.needed is None else f"{text}; {_needed(curve.needed)}"
+
+
+def _needed(needed: RowsNeeded) -> str:
+    """Return how many rows an improvement needs, or that the curve does not tell it."""
+    gain = f"an improvement by {needed.gain:g}"
+    if needed.low is None:
+        return f"{gain} needs more than {FARTHEST:g} times the rows, if any number gives it"
+    if needed.rows is None or needed.high is None:
+        return f"how many rows give {gain} cannot be told: at least {needed.low:,} training rows"
+    return f"{gain} needs about {needed.rows:,} training rows [{needed.low:,}, {needed.high:,}]"
 
 
 def _gain(gain: Gain) -> str:

@@ -215,6 +215,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "search_gain": None if summary.search_gain is None else summary.search_gain.sentence,
         "winner_score": None if summary.winner_score is None else asdict(summary.winner_score),
         "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
+        "confirmation_reason": sweep.facts.confirmation,
         "learning_curve": None if summary.learning_curve is None else learning_curve_json(summary.learning_curve),
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,

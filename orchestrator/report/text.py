@@ -103,6 +103,7 @@ def _result_lines(summary: Summary) -> list[tuple[str, str]]:
         ("intervals", board.interval_note),
         ("choice", None if score is None else score.sentence),
         *(("confirmed", each.sentence) for each in summary.confirmation),
+        ("confirm", summary.sweep.facts.confirmation),
         *(() if curve is None else (("rows", f"{points_text(curve)}; {answer_text(curve)}"),)),
         ("kept", board.comparison_note),
         *summary.quality_lines,

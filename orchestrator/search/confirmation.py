@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.sweeps.policy import Confirm, Confirmation
-from orchestrator.core.trials.ranking import ranked_by_score
+from orchestrator.core.trials.ranking import of_the_search, ranked_by_score
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.search.plan import SearchPlan
 
@@ -52,7 +52,7 @@ class ConfirmationQueue:
         self._plan = plan
         self._running: set[int] = set()  # trials of the search
         self._fresh: dict[int, set[int]] = {}  # numbers of the fresh trainings, by the trial they confirm
-        self._choice: tuple[int, int, Sequence[TrialRecord]] | None = None
+        self._choice: tuple[int, _Choice] | None = None
         self._notes: list[str] = []
 
     def update(self, record: TrialRecord) -> None:
@@ -78,8 +78,10 @@ class ConfirmationQueue:
         if self._plan.confirm is Confirm.NONE or self._running:
             return None
         if self._choice is None or self._choice[0] != len(searched):  # ended trials do not change
-            self._choice = (len(searched), *self._choose(searched))
-        _, seeds, leaders = self._choice
+            self._choice = (len(searched), _choose(self._plan, searched))
+            if self._plan.confirm is Confirm.AUTO:
+                self._notes.append(self._choice[1].reason)
+        seeds, leaders = self._choice[1].seeds, self._choice[1].leaders
         done = {leader.number: len(self._fresh.get(leader.number, ())) for leader in leaders}
         leader = min(leaders, key=lambda trial: done[trial.number], default=None)
         if leader is None or done[leader.number] >= seeds:
@@ -97,39 +99,71 @@ class ConfirmationQueue:
         notes, self._notes = tuple(self._notes), []
         return notes
 
-    def _choose(self, searched: Collection[TrialRecord]) -> tuple[int, Sequence[TrialRecord]]:
-        """Return the number of seeds and the configurations' trials, the best first.
 
-        A trial outside the constraints is chosen only if none satisfies them: fresh seeds do not change its adapter.
-        """
-        size = self._size(searched)
-        if size is None:
-            return 0, ()
-        # A failed trial diverged or crashed after its best report; with another seed it would again.
-        usable = (record for record in searched if record.state is not TrialState.FAIL)
-        ranked = ranked_by_score(usable, self._plan.metric)
-        within = [record for record in ranked if record.violation(self._plan.metric) == 0]
-        return size.seeds, (within or ranked)[: size.top]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Choice:
+    """The fresh trainings of an ended search.
 
-    def _size(self, searched: Collection[TrialRecord]) -> Confirmation | None:
-        """Return the size of the confirmation; None: no fresh trainings."""
-        if isinstance(self._plan.confirm, Confirmation):
-            return self._plan.confirm
-        spent, each = sum(record.samples for record in searched), self._plan.timetable.points[-1]
-        fitting = (size for size in SIZES if size.top <= self._plan.keep_adapters)
-        size = next((size for size in fitting if size.trials * each <= SHARE * spent), None)
-        share = f"{100 * SHARE:.0f} % of the search's {spent:,} samples"
-        if size is None:
-            self._notes.append(
-                f"no training with fresh seeds: {share} are fewer than {SIZES[-1].trials} trainings of {each:,}; "
-                "confirm: {top: 1, seeds: 2} always trains them"
-            )
-        else:
-            self._notes.append(
-                f"confirmation: the best {size.top} configurations are trained with {size.seeds} fresh seeds each, "
-                f"within {share}"
-            )
-        return size
+    Attributes:
+        leaders: the configurations' trials, the best first.
+        seeds: number of trainings of each.
+        reason: the choice in words, with its cost.
+    """
+
+    leaders: Sequence[TrialRecord] = ()
+    seeds: int = 0
+    reason: str
+
+
+def _choose(plan: SearchPlan, searched: Collection[TrialRecord]) -> _Choice:
+    """Return the fresh trainings.
+
+    A trial outside the constraints is chosen only if none satisfies them: fresh seeds do not change its adapter.
+    """
+    size, reason = _size(plan, searched)
+    if size is None:
+        return _Choice(reason=reason)
+    # A failed trial diverged or crashed after its best report; with another seed it would again.
+    usable = (record for record in searched if record.state is not TrialState.FAIL)
+    ranked = ranked_by_score(usable, plan.metric)
+    within = [record for record in ranked if record.violation(plan.metric) == 0]
+    return _Choice(leaders=(within or ranked)[: size.top], seeds=size.seeds, reason=reason)
+
+
+def _size(plan: SearchPlan, searched: Collection[TrialRecord]) -> tuple[Confirmation | None, str]:
+    """Return the size of the confirmation (None: no fresh trainings), and the reason in words."""
+    if isinstance(plan.confirm, Confirmation):
+        return plan.confirm, f"confirmation: as confirm asks, {plan.confirm.top} x {plan.confirm.seeds} trainings"
+    if plan.confirm is Confirm.NONE:
+        return None, "no training with fresh seeds: confirm is none"
+    spent, each = sum(record.samples for record in searched), plan.timetable.points[-1]
+    fitting = (size for size in SIZES if size.top <= plan.keep_adapters)
+    size = next((size for size in fitting if size.trials * each <= SHARE * spent), None)
+    share = f"{100 * SHARE:.0f} % of the search's {spent:,} samples"
+    if size is None:
+        return None, (
+            f"no training with fresh seeds: {share} are fewer than {SIZES[-1].trials} trainings of {each:,}; "
+            "confirm: {top: 1, seeds: 2} always trains them"
+        )
+    return size, (
+        f"confirmation: the best {size.top} configurations are trained with {size.seeds} fresh seeds each, within "
+        f"{share}"
+    )
+
+
+def confirmation_result(plan: SearchPlan, records: Collection[TrialRecord]) -> str:
+    """Return the fresh trainings of an ended sweep and the reason for their number, in words, without a full stop.
+
+    Args:
+        plan: the search.
+        records: all trials of the sweep.
+    """
+    choice = _choose(plan, of_the_search(records))
+    planned = len(choice.leaders) * choice.seeds
+    done = sum(record.confirms is not None and record.share is None for record in records)
+    if planned <= done:
+        return choice.reason
+    return f"{choice.reason}; {done} of {planned} trainings were started before the limit of time or tokens"
 
 
 def confirmation_text(plan: SearchPlan) -> str:

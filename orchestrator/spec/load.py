@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,25 @@ def load_text(
     *,
     objective_facts: Callable[[str], ObjectiveFacts],
     packaged: Collection[str],
+    name: str | None = None,
 ) -> SweepSpec:
-    """Return the checked sweep of a text; ``path`` is its place in messages. See ``load_spec``."""
+    """Return the checked sweep of a text. See ``load_spec``.
+
+    Args:
+        text: the content of a sweep file, or made from the options of a command.
+        path: its place; relative paths start from its folder.
+        overrides: ``a.b=value`` each.
+        objective_facts: as in ``load_spec``.
+        packaged: as in ``load_spec``.
+        name: place in messages, for a text that no user can see; None: ``path`` with line and column.
+    """
     problems = Problems(places={})
-    values = read_yaml(text, problems, (), lambda line, column: Place.in_file(str(path), line, column))
+
+    def place(line: int, column: int) -> Place:
+        written = Place.in_file(str(path), line, column)
+        return written if name is None else replace(written, label=f"{name}:")
+
+    values = read_yaml(text, problems, (), place)
     if not isinstance(values, dict):
         if not problems.is_broken(()):
             problems.add((), "the file is empty" if values is None else "a mapping of keys to values is needed")

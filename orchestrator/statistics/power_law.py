@@ -1,4 +1,4 @@
-"""Forecasts of an error for more training rows, from a power law over the rows trained on.
+"""Forecasts for more training rows, from a power law over the rows trained on: gains, and the rows for a gain.
 
 error(n) = floor + scale n^-exponent, with floor >= 0. Sources: Cortes, Jackel, Solla, Vapnik and Denker 1993, "Learning
 curves: asymptotic values and rate of convergence"; Hestness et al. 2017, "Deep learning scaling is predictable,
@@ -68,22 +68,81 @@ def fit_power_law(rows_t: Array, errors_t: Array) -> PowerLaw:
     return PowerLaw(floor=float(floor[0]), scale=float(scale[0] * rows_t.max() ** exponent), exponent=exponent)
 
 
-def forecast_gains(
-    rows_t: Array, errors_t: Array, errors_dt: Array, factors: tuple[float, ...], generator: np.random.Generator
-) -> tuple[Interval, ...]:
-    """Return the gain (the fall of the error) by more rows, with a 95 % interval, for each factor.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowsForGain:
+    """The number of training rows for a gain, with a 95 % interval; None: no number of rows gives it.
 
-    The interval holds the noise of the measured rows (``errors_dt``) and that of the trainings: each draw adds noise
-    with the standard deviation within equal numbers of rows, pooled, and scaled for its degrees of freedom. A power
-    law is fitted to each draw; the limits are quantiles of the draws' gains, widened to hold the value. A draw's gain
-    is the larger one of two fits, with a floor >= 0 and with any floor: fitted floors that cannot be negative are too
-    high on average if the true one is near 0, and the interval would hold the true gain in only 82 % of cases.
+    Attributes:
+        value: by the fit to the measured errors.
+        low, high: limits.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """Power laws of the measured errors and of their noise.
+
+    Attributes:
+        law: the fit to the measured errors.
+        rows: present number of training rows.
+        scales_fd, exponents_fd: fall of the error from ``rows`` to endless rows, and exponent, of two fits (f) to each
+            draw (d): with a floor >= 0 and with any floor.
+    """
+
+    law: PowerLaw
+    rows: float
+    scales_fd: Array
+    exponents_fd: Array
+
+    def gain(self, factor: float) -> Interval:
+        """Return the gain (the fall of the error) by ``factor`` times the present rows, with a 95 % interval.
+
+        A draw's gain is the larger one of its two fits: fitted floors that cannot be negative are too high on average
+        if the true one is near 0, and the interval would hold the true gain in only 82 % of cases. The limits are
+        quantiles of the draws, widened to hold the value.
+        """
+        gains_d = (self.scales_fd * (1 - factor**-self.exponents_fd)).max(axis=0)
+        low, high = np.quantile(gains_d, (0.025, 0.975))
+        value = self.law.error(self.rows) - self.law.error(factor * self.rows)
+        return Interval(value=value, low=min(value, float(low)), high=max(value, float(high)))
+
+    def rows_for_gain(self, gain: float) -> RowsForGain:
+        """Return the number of training rows for a gain: the power law solved for the rows.
+
+        error(m) - error(n) = gain for n = m (1 - gain / (scale m^-exponent))^(-1 / exponent), with the present rows m.
+        No n exists for a gain of scale m^-exponent or more, the whole fall to endless rows. A draw's number is the
+        smaller one of its two fits; see ``gain``.
+
+        Args:
+            gain: above 0.
+        """
+        fall = self.law.error(self.rows) - self.law.floor
+        value = float(_factors(np.array([fall]), np.array([self.law.exponent]), gain)[0])
+        factors_d = _factors(self.scales_fd, self.exponents_fd, gain).min(axis=0)
+        low, high = np.quantile(factors_d, (0.025, 0.975), method="inverted_cdf")  # does not interpolate with infinity
+        return RowsForGain(
+            value=self._rows(value), low=self._rows(min(value, float(low))), high=self._rows(max(value, float(high)))
+        )
+
+    def _rows(self, factor: float) -> float | None:
+        return factor * self.rows if math.isfinite(factor) else None
+
+
+def forecast(rows_t: Array, errors_t: Array, errors_dt: Array, generator: np.random.Generator) -> Forecast:
+    """Return power laws of the errors, of which the intervals of gains and rows follow.
+
+    They hold the noise of the measured rows (``errors_dt``) and that of the trainings: each draw adds noise with the
+    standard deviation within equal numbers of rows, pooled, and scaled for its degrees of freedom. A power law is
+    fitted to each draw.
 
     Args:
         rows_t: training rows of each training; the largest number is the present one.
         errors_t: its error.
         errors_dt: the errors on resampled measured rows, the same rows for all trainings of a draw.
-        factors: numbers of rows as multiples of the present one, above 1.
         generator: source of the noise.
 
     Raises:
@@ -96,31 +155,34 @@ def forecast_gains(
     groups = [errors_t[rows_t == rows] for rows in np.unique(rows_t)]
     freedom = sum(counts) - len(counts)
     sd = np.sqrt(sum(float(((each - each.mean()) ** 2).sum()) for each in groups) / freedom)
-    draws = len(errors_dt)
-    scale_d = np.sqrt(freedom / generator.chisquare(freedom, draws))
+    scale_d = np.sqrt(freedom / generator.chisquare(freedom, len(errors_dt)))
     noisy_dt = errors_dt + sd * scale_d[:, None] * generator.standard_normal(errors_dt.shape)
-    relative_t = rows_t / rows_t.max()
-    gains_df = np.maximum(*(_gains(relative_t, noisy_dt, factors, least_floor=least) for least in (0.0, -math.inf)))
-    lows, highs = np.quantile(gains_df, (0.025, 0.975), axis=0)
-    present = law.error(rows_t.max())
-    values = [present - law.error(factor * rows_t.max()) for factor in factors]
-    return tuple(
-        Interval(value=value, low=min(value, float(low)), high=max(value, float(high)))
-        for value, low, high in zip(values, lows, highs, strict=True)
+    fits = [_fits(rows_t / rows_t.max(), noisy_dt, least_floor=least) for least in (0.0, -math.inf)]
+    return Forecast(
+        law=law,
+        rows=float(rows_t.max()),
+        scales_fd=np.stack([scales_d for scales_d, _ in fits]),
+        exponents_fd=np.stack([exponents_d for _, exponents_d in fits]),
     )
 
 
-def _gains(relative_t: Array, errors_dt: Array, factors: tuple[float, ...], *, least_floor: float) -> Array:
-    """Return the gains (d, f) by the best exponent of a grid for each draw."""
+def _factors(falls: Array, exponents: Array, gain: float) -> Array:
+    """Return the multiples of the present rows for a gain; infinity where no number gives it."""
+    shares = np.divide(gain, falls, out=np.ones_like(falls), where=falls > gain)
+    with np.errstate(divide="ignore", over="ignore"):
+        return (1 - shares) ** (-1 / exponents)
+
+
+def _fits(relative_t: Array, errors_dt: Array, *, least_floor: float) -> tuple[Array, Array]:
+    """Return scale (d) and exponent (d) of each draw, by the best exponent of a grid."""
     best_d = np.full(len(errors_dt), np.inf)
-    gains_df = np.zeros((len(errors_dt), len(factors)))
+    scales_d, exponents_d = np.zeros(len(errors_dt)), np.ones(len(errors_dt))
     for exponent in np.geomspace(*EXPONENTS, _GRID):
         _, scale_d, squares_d = _linear(relative_t**-exponent, errors_dt, least_floor)
         better_d = squares_d < best_d
         best_d = np.minimum(best_d, squares_d)
-        falls_f = 1 - np.array(factors) ** -exponent
-        gains_df[better_d] = scale_d[better_d, None] * falls_f
-    return gains_df
+        scales_d[better_d], exponents_d[better_d] = scale_d[better_d], exponent
+    return scales_d, exponents_d
 
 
 def _linear(powers_t: Array, errors_dt: Array, least_floor: float = 0.0) -> tuple[Array, Array, Array]:

@@ -1,6 +1,7 @@
 """Models and data sets of a hub that answers: commits, configurations, refusals, broken downloads."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -89,11 +90,13 @@ def test_refusals_name_the_remedy(hub: HubServer, model: Source, tmp_path: Path)
     assert "it is gated. Accept its conditions" in refusal(Source(origin=Origin.HUB, name="org/empty"))
 
 
-def test_incomplete_download_is_an_error(hub: HubServer, model: Source, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_incomplete_download_is_an_error(hub: HubServer, model: Source, tmp_path: Path, file: str) -> None:
+    model = replace(model, name=model.name.partition("[")[0] + file[:5])
     hub.push(model.name, tiny_bert(tmp_path / "a"))
-    hub.cut.add("model.safetensors")
-    with pytest.raises(AssetError, match="could not be loaded from the hub"):
-        load_pretrained(AutoModelForSequenceClassification, model)
+    hub.cut.add(file)
+    with pytest.raises(AssetError, match=r"could not be loaded from the hub: the connection ended .* Run the command"):
+        require_model(model) if file == "config.json" else load_pretrained(AutoModelForSequenceClassification, model)
     hub.cut.clear()
     assert load_pretrained(AutoModelForSequenceClassification, model).config.hidden_size == 16
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.errors import DataError, SpecError
 from tests.cli.conftest import Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 
@@ -67,3 +68,23 @@ def test_password_of_a_database_is_not_shown(called: Run) -> None:
     shown = called("data", "postgresql://ann:s3cret-word@db.example.org/shop?query=SELECT 1", check=2)
     assert "an address without a password is needed" in shown.stderr
     assert "s3cret" not in shown.stdout + shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("missing.csv", "missing.csv: data.source: no such file or folder"),
+        ("sqlite:///none.db?query=SELECT 1", "sqlite:///none.db?query=SELECT 1: data.source: no such file or folder"),
+    ],
+)
+def test_problems_of_a_data_file_name_it(invoke: Invoke, file: str, message: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        invoke("data", file)
+    assert message in str(refused.value)
+
+
+def test_option_for_columns_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("body,label\n" + "".join(f"a text {number},{number % 2}\n" for number in range(50)))
+    with pytest.raises(DataError, match=r"column 'text' not found .*add --set 'data\.columns\.NAME=COLUMN'\."):
+        invoke("data", str(path))

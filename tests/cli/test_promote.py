@@ -56,4 +56,8 @@ def test_screen_shows_rule_and_verdict(tracked: Tracked, capsys: pytest.CaptureF
     assert "– leak abstain the rows of the sweep are not available" in lines
     assert "✗ champion abstain undecided: about 2,000 test rows would show a gain of 0.0150" in lines
     assert "rule: overfit gap at most 0.05" in lines
+    assert (
+        "verdict: refuse, by best_val_accuracy; warnings: overfitting; abstained without effect: leak, near copies"
+        in lines
+    )
     assert "dry run: nothing was registered" in lines

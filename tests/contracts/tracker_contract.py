@@ -78,11 +78,12 @@ class TrackerContract:
         )
         self.synchronise(store, location)
         runs = self.runs(location, store.record)
-        assert set(runs) == {f"{name}#1", "trial-000", "trial-001", "trial-002", "trial-003"}
+        names = ["trial-000", "trial-001 (pruned)", "trial-002", "trial-003"]
+        assert set(runs) == {f"{name}#1", *names}
         parent = runs.pop(f"{name}#1")
         assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
-        assert [runs[f"trial-00{i}"].info.status for i in range(4)] == ["FINISHED", "FINISHED", "FAILED", "RUNNING"]
-        assert [runs[f"trial-00{i}"].data.tags["state"] for i in range(4)] == ["complete", "pruned", "fail", "running"]
+        assert [runs[each].info.status for each in names] == ["FINISHED", "FINISHED", "FAILED", "RUNNING"]
+        assert [runs[each].data.tags["state"] for each in names] == ["complete", "pruned", "fail", "running"]
         assert parent.info.status == "RUNNING"
         assert store.run_id == parent.info.run_id
         assert {number: item.run_id for number, item in store.records.items()} == {
@@ -126,11 +127,13 @@ class TrackerContract:
         assert [file.path for file in connect(location).list_artifacts(parent.info.run_id)] == ["sweep.yaml"]
 
     def test_reports_and_outcomes_extend_the_run(self, location: Location, name: str) -> None:
-        store = StoredSweep(sweep(name), trial(0, (0.7,)))
+        store = StoredSweep(sweep(name), trial(0, (0.7,)), trial(1, (0.6,)))
         synchroniser = self.synchronise(store, location)
-        store.put(trial(0, (0.7, 0.8), TrialState.COMPLETE))
+        store.put(trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,), TrialState.PRUNED))
         synchroniser.run()
-        run = self.runs(location, store.record)["trial-000"]
+        runs = self.runs(location, store.record)
+        assert set(runs) == {f"{name}#1", "trial-000", "trial-001 (pruned)"}
+        run = runs["trial-000"]
         assert run.info.status == "FINISHED"
         assert len(connect(location).get_metric_history(run.info.run_id, "val/loss")) == 2
 
@@ -199,19 +202,23 @@ class TrackerContract:
         (folder / "pictures" / "history.png").write_bytes(b"a picture")
         (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0]]}')
         store = StoredSweep(sweep(name), trial(0, (0.7,)))
-        synchroniser = self.synchronise(store, location, description(files=folder))
+        near, suspected = tmp_path / "near_copies.csv", tmp_path / "suspected_labels.csv"
+        near.write_text("split,row\n")
+        synchroniser = self.synchronise(store, location, description(files=folder, row_files=(near, suspected)))
         before = store.saves
         synchroniser.run()
         assert store.saves == before
         (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0], [1]]}')
+        suspected.write_text("split,row\n")
         synchroniser.run()
-        assert store.saves == before + 1
+        assert store.saves == before + 2
         client, parent = connect(location), store.run_id
         tag = client.get_run(parent).data.tags["mlflow.loggedArtifacts"]
         assert json.loads(tag) == [{"path": "leaderboard.json", "type": "table"}]  # shown as a table
         table = Path(client.download_artifacts(str(parent), "leaderboard.json", str(tmp_path)))
         assert json.loads(table.read_text())["data"] == [[0], [1]]
         assert [file.path for file in client.list_artifacts(str(parent), "pictures")] == ["pictures/history.png"]
+        assert {near.name, suspected.name} < {file.path for file in client.list_artifacts(str(parent))}
 
     def test_nan_and_infinity_are_written(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name), trial(0, (float("nan"), float("inf")), TrialState.FAIL))

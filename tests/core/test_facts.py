@@ -46,6 +46,7 @@ CHANGES: FactChanges = {
     "importances": {"rank": 0.25},
     "end_reason": "all trials ended",
     "notes": {"report": "no report: disk full"},
+    "confirmation": "no training with fresh seeds: confirm is none",
     "removing": True,
 }
 
@@ -66,7 +67,7 @@ def test_stored_keys_stay() -> None:
     assert document["version"] == FACTS_VERSION
     assert document.keys() == {
         *("metric", "data", "data_summary", "engine", "question", "startup_s", "baseline", "closing", "importances"),
-        *("ended", "notes", "removing", "start_points", "prefer", "prior", "version"),
+        *("ended", "notes", "removing", "start_points", "prefer", "prior", "version", "confirmation"),
     }
 
 

@@ -13,13 +13,16 @@ from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.promotion.gates import (
     GateResult,
     Verdict,
+    as_strict,
     check,
     check_metrics,
     check_size,
     compare,
     overall,
     stop_if_unmeasured,
+    verdict_text,
 )
+from orchestrator.promotion.latency import Latency, judge_latency
 from orchestrator.replay.table_file import read_table
 from orchestrator.tracking.runs.summary import summary
 
@@ -198,3 +201,27 @@ def test_refusal_outweighs_abstention() -> None:
     assert overall((undecided, broken)) is Verdict.REFUSE
     assert overall((undecided, unmeasured)) is Verdict.ABSTAIN
     assert overall((unmeasured,)) is Verdict.PROMOTE
+
+
+def test_verdict_names_gates_and_rows() -> None:
+    undecided = GateResult(gate="champion", passed=None, detail="", refuses=True, value=0.01, rows_needed=2_000)
+    small = GateResult(gate="slices", passed=None, detail="", refuses=True, value=0.0, rows_needed=5_000)
+    warned = GateResult(gate="overfitting", passed=False, detail="")
+    assert verdict_text((undecided, small)) == (
+        "verdict: abstain, by champion, slices; about 5,000 test rows would decide"
+    )
+    hidden = replace(undecided, rows_needed=None)
+    assert verdict_text((hidden, small)) == "verdict: abstain, by champion, slices; more test rows alone do not decide"
+    assert verdict_text((warned,)) == "verdict: promote; warnings: overfitting"
+    assert verdict_text(as_strict((warned, hidden))) == "verdict: refuse, by overfitting"
+
+
+@pytest.mark.parametrize(
+    ("most_ms", "verdict"), [(10.0, Verdict.PROMOTE), (9.0, Verdict.ABSTAIN), (7.9, Verdict.REFUSE)]
+)
+def test_latency_needs_rounds_that_agree(most_ms: float, verdict: Verdict) -> None:
+    found = Latency(p95_ms=9.5, rounds_ms=(8.0, 8.5, 10.0), rows=60, tokens=64, machine="a CPU, 2 cores")
+    result = judge_latency(found, most_ms)
+    assert (result.verdict, result.refuses) == (verdict, verdict is not Verdict.PROMOTE)
+    assert "p95 of 60 rows (8.0 to 10.0 in 3 rounds) on a CPU, 2 cores" in result.detail
+    assert ("the rounds disagree" in result.detail) is (verdict is Verdict.ABSTAIN)

@@ -122,6 +122,7 @@ def test_slices_of_labels_are_compared(sweep: Measured) -> None:
     result = sweep.judge(2, [*range(0, 90, 3)])["slices"]  # errs on the first label alone
     assert (result.verdict, result.rows_needed) == (Verdict.ABSTAIN, 600)
     assert "warning, small slices: label bad (100 rows, -0.1000)" in result.detail
+    assert result.detail.endswith("undecided: about 600 test rows would give a slice of 200 rows")
 
 
 def test_constraints_of_the_search_are_gates(sweep: Measured) -> None:

@@ -1,18 +1,22 @@
-"""Test rows among the training rows refuse a candidate."""
+"""Test rows among the training rows refuse a candidate; near copies warn, or refuse by a written bound."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import pytest
 
-from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.errors import DataError
+from orchestrator.core.sweeps.gates import Gates
+from orchestrator.core.sweeps.sweep import SweepRecord
+from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.rows.digest import digest
-from orchestrator.promotion.gates import Verdict
-from orchestrator.promotion.leak import find_leak, leak_gate
+from orchestrator.promotion.gates import GateResult, Verdict
+from orchestrator.promotion.leak import find_leak, find_near_leak, leak_gates
 from tests.tracking.records import sweep
 
 TRAIN = ["a film that I will never forget", "dull", "The plot is thin, but the actors are great."]
@@ -53,7 +57,7 @@ def rows(texts: list[str], column: str = "text") -> datasets.Dataset:
 def test_exact_and_near_copies_are_counted(column: str) -> None:
     test = [*TRAIN[:2], "the plot is thin but the ACTORS are great", "Dull!", "a new film", ""]
     leak = find_leak(rows([*TRAIN, ""], column), rows(test, column), 2)
-    assert (leak.exact, leak.near, leak.rows, leak.example) == (2, 1, 3, TRAIN[0])
+    assert (leak.exact, leak.near, leak.rows, leak.example) == ((0, 1), (2,), 3, TRAIN[0])
     assert find_leak(rows(TRAIN), rows(["a new film"]), 2).rows == 0
 
 
@@ -63,26 +67,72 @@ def planted(tmp_path: Path) -> Splits:
     return load_objective(str(file)).splits(DataPlan(source=Source(origin=Origin.LOCAL, name="none")))
 
 
+def stored(splits: Splits) -> SweepRecord:
+    return replace(sweep(), fingerprint={"rows": {name: digest(each) for name, each in splits.by_name().items()}})
+
+
+def results(splits: Splits, gates: Gates, measured: RowMeasures | None = None) -> dict[str, GateResult]:
+    found = leak_gates(stored(splits), lambda: splits, gates, measured)
+    return {result.gate: result for result in found}
+
+
 def test_planted_leak_is_refused_by_name(tmp_path: Path) -> None:
     splits = planted(tmp_path)
-    digests = {name: digest(each) for name, each in splits.by_name().items()}
-    stored = replace(sweep(), fingerprint={"rows": digests})
-    result = leak_gate(stored, lambda: splits, 0)
-    assert (result.gate, result.verdict, result.value) == ("leak", Verdict.REFUSE, 2.0)
+    result = results(splits, Gates())["leak"]
+    assert (result.verdict, result.value) == (Verdict.REFUSE, 2.0)
     assert "2 of 3 test rows are among the training rows (1 equal, 1 up to case" in result.detail
     assert "the film number 3 was long and slow" in result.detail
-    assert leak_gate(stored, lambda: splits, 2).passed
+    assert results(splits, Gates(leaked_rows=2))["leak"].passed
+    assert results(splits, Gates(leaked_rows=None, near_copies=None)) == {}
+
+
+def near_planted() -> Splits:
+    """Return 100 training rows, and 50 test rows: 3 with the words of a training row in another order, 1 leaked."""
+    draw = random.Random(3)
+    words = [f"word{number}" for number in range(400)]
+    train, test = ([" ".join(draw.choices(words, k=40)) for _ in range(size)] for size in (100, 50))
+    for place in (7, 20, 33):
+        first, *others = train[place].split()
+        test[place] = " ".join((*others, first.upper(), "indeed"))
+    test[40] = train[40].upper()
+    return Splits(train=rows(train), validation=rows([]), test=rows(test), shift={}, summary=DataSummary(split_rule=2))
+
+
+def test_planted_near_copies_warn_by_default() -> None:
+    splits = near_planted()
+    measured = RowMeasures(
+        losses=(0.1,) * 50, units=(1.0,) * 50, references=(0,) * 50, predictions=(1, *(0 for _ in range(49)))
+    )
+    found = results(splits, Gates(), measured)
+    near = found["near copies"]
+    assert (found["leak"].value, near.value) == (1.0, 3 / 50)  # no row counts twice
+    assert (near.passed, near.verdict) == (False, Verdict.PROMOTE)
+    assert "3 of 50 test rows (6 %) have almost the words of a training row" in near.detail
+    assert splits.test[near_places(splits)[0]]["text"][:50] in near.detail
+    assert near.detail.endswith(f"test accuracy 0.9800, without these rows {46 / 47:.4f}")
+    assert near_places(splits) == (7, 20, 33)
+
+
+def near_places(splits: Splits) -> tuple[int, ...]:
+    return find_near_leak(splits.train, splits.test, [40]).places
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [(0.0, Verdict.REFUSE), (0.05, Verdict.REFUSE), (0.06, Verdict.PROMOTE)])
+def test_written_bound_refuses_near_copies(bound: float, verdict: Verdict) -> None:
+    gates = Gates(near_copies=bound, written=frozenset({"near_copies"}))
+    near = results(near_planted(), gates)["near copies"]
+    assert near.verdict is verdict
+    assert near.rule == f"at most {100 * bound:g} % of the test rows with almost the words of a training row"
 
 
 def test_unreadable_or_changed_rows_abstain(tmp_path: Path) -> None:
     splits = planted(tmp_path)
-    changed = leak_gate(
-        replace(sweep(), fingerprint={"rows": {"train": "0", "test": digest(splits.test)}}), lambda: splits, 0
-    )
-    assert (changed.verdict, changed.detail) == (Verdict.ABSTAIN, "the rows have changed since the sweep: train")
+    changed = replace(sweep(), fingerprint={"rows": {"train": "0", "test": digest(splits.test)}})
+    for result in leak_gates(changed, lambda: splits, Gates()):
+        assert (result.verdict, result.detail) == (Verdict.ABSTAIN, "the rows have changed since the sweep: train")
 
     def gone() -> Splits:
         raise DataError("tickets.csv: no such file")
 
-    assert "tickets.csv: no such file" in leak_gate(sweep(), gone, 0).detail
-    assert leak_gate(sweep(), None, 0).verdict is Verdict.ABSTAIN
+    assert "tickets.csv: no such file" in leak_gates(sweep(), gone, Gates())[0].detail
+    assert [result.verdict for result in leak_gates(sweep(), None, Gates())] == [Verdict.ABSTAIN] * 2

@@ -13,9 +13,10 @@ from orchestrator.core.sweeps.gates import Gates
 from orchestrator.core.trials.manifest import seal
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.promotion.candidates import Candidate, Candidates
-from orchestrator.promotion.judge import PromotionRequest, admit
+from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
 from orchestrator.promotion.promote import Promotion, promote, rollback
 from orchestrator.tracking.location import connect
+from orchestrator.tracking.registered.lineage import GATES_TAG, gate_lines
 from orchestrator.tracking.registered.registry import ModelReference, Registry
 from orchestrator.tracking.runs.provenance import user
 from tests.promotion.conftest import Tracked
@@ -38,10 +39,10 @@ def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
     assert champion.version == 1
     assert champion.tags["trial"] == "2"
     assert champion.tags["best_val_accuracy"] == "0.9"
-    assert champion.tags["gate/baseline"] == "passed"
-    assert champion.description.startswith("**Trial 2 of films#1**: sentiment on ")
-    assert "| best_val_accuracy | 0.9000 |" in champion.description
-    assert "| baseline | passed | val/accuracy 0.9000, baseline 0.6000" in champion.description
+    assert not any(key.startswith("gate/") for key in champion.tags)
+    assert champion.description.startswith("Trial 2 of films#1: sentiment on ")
+    assert "| best_val_accuracy | &emsp;0.9000 |" in champion.description
+    assert "| baseline | &emsp;passed | &emsp;val/accuracy 0.9000, baseline 0.6000" in champion.description
     assert champion.run_id == tracked.trained.store.records[2].run_id
 
 
@@ -59,8 +60,25 @@ def test_rollback_moves_the_alias_back(tracked: Tracked) -> None:
     left, now = rollback("films", "champion", tracked.location)
     assert (left.version, now.version) == (2, 1)
     assert Registry(tracked.location).get(ModelReference.parse("films@champion")).tags["trial"] == "0"
+    client = connect(tracked.location)
+    page = client.get_registered_model("films").description
+    assert "**Champion: version 1**, trial 0 of films#1 over " in page
+    assert "Its score: best_val_accuracy 0.8000 (no interval: it chose the trial, so it is optimistic)." in page
     left, now = rollback("films", "champion", tracked.location)
     assert (left.version, now.version) == (1, 2)
+    assert "**Champion: version 2**" in client.get_registered_model("films").description
+    client.update_registered_model("films", "Our films.")
+    rollback("films", "champion", tracked.location)
+    assert client.get_registered_model("films").description == "Our films."
+
+
+def test_challenger_alone_has_a_description(tracked: Tracked) -> None:
+    done = promoted(tracked, tracked.candidates().choose(2), alias="challenger")
+    page = connect(tracked.location).get_registered_model("films").description
+    assert "No version is the champion." in page
+    assert gate_lines(done.version)
+    early = {"loratory.gates": done.version.tags[GATES_TAG]}
+    assert gate_lines(dataclasses.replace(done.version, tags=early)) == gate_lines(done.version)
 
 
 def test_rollback_of_first_version_is_refused(tracked: Tracked) -> None:
@@ -196,7 +214,6 @@ def test_forced_version_records_person_and_reason(tracked: Tracked) -> None:
     tags = Registry(tracked.location).get(ModelReference.parse("films")).tags
     assert tags["loratory.forced_reason"] == "shorter answers"
     assert tags["loratory.forced_by"] == user()
-    assert tags["gate/best trial"] == "not passed"
     assert done.version.aliases == ("champion",)
 
 
@@ -213,7 +230,14 @@ def test_trial_worse_than_version_in_use_is_refused(tracked: Tracked) -> None:
     alone = (store.records[0],)
     request = PromotionRequest(name="films", metric=ACCURACY)
     candidate = Candidates(store.record, alone, tracked.trained.adapters, tracked.location).choose()
-    with pytest.raises(UserError, match=r"in use: val/accuracy 0.8000, films/1 \(champion\) has 0.9000"):
+    client = connect(tracked.location)
+    worse = r"in use: val/accuracy 0.8000, films/1 \(champion\) has 0.9000"
+    with pytest.raises(UserError, match=worse):
+        promote(later, candidate, tracked.location, request)
+    client.delete_model_version_tag("films", "1", "best_val_accuracy")  # of another metric: its value is in the card
+    client.delete_registered_model_tag("films", f"{ROWS_TAG}.1")
+    client.set_model_version_tag("films", "1", "loratory.validation_rows", "0123")  # of an early version
+    with pytest.raises(UserError, match=worse):
         promote(later, candidate, tracked.location, request)
     other = dataclasses.replace(later, fingerprint={"rows": {"validation": "4567"}})
     assert promote(other, candidate, tracked.location, request).version.version == 2  # other rows: not comparable

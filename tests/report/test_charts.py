@@ -13,7 +13,7 @@ from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
 from orchestrator.evaluation.class_scores import class_scores
-from orchestrator.evaluation.learning_curve import CurvePoint, Gain, LearningCurve, MoreRows
+from orchestrator.evaluation.learning_curve import CurvePoint, Gain, LearningCurve, MoreRows, RowsNeeded
 from orchestrator.evaluation.slices import measured_slices, worst_slice
 from orchestrator.evaluation.target_errors import target_errors
 from orchestrator.report.charts import CHARTS
@@ -44,6 +44,7 @@ CURVE = LearningCurve(
     test_rows=1000,
     answer=MoreRows.HELP,
     gains=(Gain(rows=800, value=0.012, low=0.003, high=0.021), Gain(rows=1600, value=0.02, low=0.004, high=0.04)),
+    needed=RowsNeeded(gain=0.01, rows=700, low=550, high=1200),
 )
 
 
@@ -225,7 +226,8 @@ def test_training_rows_have_forecasts_with_intervals(summary: Summary) -> None:
     assert list(forecast.error_y.arrayminus) == pytest.approx([0.009, 0.016])
     assert chart.message == (
         "Trial 0: more rows would help: twice the rows (800) improve test/accuracy by about 0.012 [0.003, 0.021], "
-        "1,600 rows by about 0.020 [0.004, 0.040] (95 % intervals: 1,000 test rows, seeds and choice of rows)."
+        "1,600 rows by about 0.020 [0.004, 0.040] (95 % intervals: 1,000 test rows, seeds and choice of rows); "
+        "an improvement by 0.01 needs about 700 training rows [550, 1,200]."
     )
 
 
@@ -255,3 +257,16 @@ def test_class_charts_count_the_test_rows(summary: Summary) -> None:
     assert sum(map(int, counts)) == 300
     assert "&lt;b&gt;no" in str(matrix.figure.layout.xaxis.ticktext)
     assert "has the lowest F1" in bars.message
+
+
+@pytest.mark.parametrize(
+    ("rows", "low", "high", "answer"),
+    [
+        (700, 550, 1200, "an improvement by 0.01 needs about 700 training rows [550, 1,200]"),
+        (700, 550, None, "how many rows give an improvement by 0.01 cannot be told: at least 550 training rows"),
+        (None, None, None, "an improvement by 0.01 needs more than 4 times the rows, if any number gives it"),
+    ],
+)
+def test_learning_curve_says_how_many_rows(rows: int | None, low: int | None, high: int | None, answer: str) -> None:
+    needed = RowsNeeded(gain=0.01, rows=rows, low=low, high=high)
+    assert answer_text(replace(CURVE, needed=needed)).endswith(f"; {answer}")

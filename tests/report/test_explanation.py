@@ -188,6 +188,13 @@ def test_luck_of_the_winner_is_stated() -> None:
         test=None,
         test_interval=None,
     )
+    facts = replace(summary.sweep.facts, confirmation="no training with fresh seeds: 15 % of 9 samples are few")
+    reasoned = replace(summary, sweep=replace(summary.sweep, facts=facts))
+    assert found(reasoned, Rule.FRESH_SEEDS).sentence.endswith(
+        "No training with fresh seeds: 15 % of 9 samples are few."
+    )
+    confirmed = explain(replace(reasoned, confirmation=(score,)))
+    assert [each.sentence for each in confirmed if each.rule is Rule.FRESH_SEEDS][1].startswith("No training with")
     finding = found(replace(summary, confirmation=(score,)), Rule.FRESH_SEEDS)
     assert finding.sentence.endswith("The search's value is better by 0.0150: it was chosen as the best of many.")
     assert finding.numbers == {"trainings": 2, "failed": 0, "searched": 0.8, "mean": 0.785}

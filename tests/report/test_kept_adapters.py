@@ -71,9 +71,21 @@ def test_terminal_shows_intervals_and_ties(summary: Summary) -> None:
     assert "cannot be told apart on 1,500 test rows" in text
     row = next(line for line in text.splitlines() if line.split()[:2] == ["1", "7"])
     assert "[0.839, 0.879]" in row
+    assert str(summary.leaderboard.interval_note).endswith(
+        ". Validation values have none, because checkpoints and trials were chosen by them; nor have those of shift "
+        "sets and the baseline, because their rows are not stored"
+    )
     narrow = shown(summary_text(summary), 70)
     assert "[0.839, 0.879]" in narrow
     assert max(map(len, narrow.splitlines())) <= 70
+
+
+def test_missing_intervals_are_explained() -> None:
+    unstored = summarise(make_sweep(), make_records()).leaderboard
+    assert str(unstored.interval_note).startswith(
+        "test/accuracy has no interval: no values of its single rows are stored. Validation values have none, because"
+    )
+    assert summarise(make_sweep(), ()).leaderboard.interval_note is None
 
 
 def test_ties_name_the_preferred_trial(summary: Summary) -> None:
@@ -141,7 +153,8 @@ def test_json_holds_intervals_and_ties(summary: Summary) -> None:
 def test_sweep_without_stored_rows_shows_values_alone() -> None:
     summary = summarise(make_sweep(), make_records())
     text, page = shown(summary_text(summary), 300), render_page(summary, {})
-    for word in ("interval", "told apart"):
+    assert "test/accuracy has no interval" in text
+    for word in ("95 %", "told apart"):
         assert word not in text
         assert word not in page
     plain = as_json(summary)

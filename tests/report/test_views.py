@@ -93,20 +93,20 @@ def test_winners_final_metrics_show_at_any_width(width: int) -> None:
     measured = {"test/accuracy": 0.838, "shift/product/accuracy": 0.72, "shift/nyt_2014/accuracy": 0.6149}
     won = replace(records[7], final={**measured, "test/loss": 0.4})
     text = shown(summary_text(summarise(make_sweep(), (*records[:7], won))), width)
-    assert "winner  trial 7 · test accuracy 0.838 (baseline 0.774)" in text
+    assert "winner     trial 7 · test accuracy 0.838 (baseline 0.774)" in text
     assert "shift: nyt 2014 0.615 · product 0.720" in text
 
 
 def test_unmeasured_final_metrics_are_omitted() -> None:
     records = make_records()
     only_shift = shown(summary_text(summarise(make_sweep(), records)), 80)  # the winner's adapter is unmeasured
-    assert "winner  trial 7 · shift: product 0." in only_shift
+    assert "winner     trial 7 · shift: product 0." in only_shift
     assert "test accuracy 0." not in only_shift
     bare = tuple(replace(record, final={}) for record in records)
     assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
     tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)
     alone = shown(summary_text(summarise(make_sweep(facts=SweepFacts()), tested)), 80)
-    assert "winner  trial 7 · test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
+    assert "winner     trial 7 · test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
 @pytest.mark.parametrize(("value", "message"), [(0.5, False), (0.9, True)])

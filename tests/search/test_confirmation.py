@@ -11,7 +11,7 @@ from orchestrator.core.sweeps.policy import Budget, Confirm, Confirmation, Stopp
 from orchestrator.core.trials.confirmed import confirmed
 from orchestrator.core.trials.ranking import ranked_by_result, ranked_by_score
 from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
-from orchestrator.search.confirmation import confirmation_text
+from orchestrator.search.confirmation import confirmation_result, confirmation_text
 from orchestrator.search.coordinator import Coordinator
 from tests.search.worlds import ACCURACY, POINTS, coordinator_in_memory, coordinator_of, curve, plan_of, run_out
 
@@ -85,6 +85,7 @@ def test_auto_spends_at_most_its_share(trials: int, expected: int) -> None:
     assert len(fresh(coordinator)) == expected
     notes = coordinator.take_notes()
     assert any(("no training with fresh seeds" if expected == 0 else "fresh seeds each") in note for note in notes)
+    assert confirmation_result(plan, coordinator.records()) in notes  # the report gives the same reason
 
 
 def test_without_confirmation_nothing_is_trained_again() -> None:
@@ -98,6 +99,9 @@ def test_spent_tokens_leave_no_fresh_training() -> None:
     coordinator = coordinator_in_memory(plan)
     run_out(coordinator)
     assert not fresh(coordinator)
+    stated = confirmation_result(plan, coordinator.records())
+    assert stated.startswith("confirmation: as confirm asks, 2 x 2 trainings; 0 of ")
+    assert stated.endswith(" trainings were started before the limit of time or tokens")
 
 
 def test_means_of_fresh_seeds_order_the_leaders() -> None:

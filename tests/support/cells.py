@@ -1,9 +1,8 @@
 """The cells of the support matrix: task × model family × method × engine, with the source of model and rows.
 
-``python -m tests.support.cells`` prints the tests of the other rows.
+The other rows of the page are in ``elsewhere.py``.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -62,6 +61,8 @@ EVERY_METHOD = ("sentiment", "bert")
 """The sweep with all methods."""
 NO_TEXT = "the family writes no text"
 ONE_MODEL = "the task needs a causal model"
+ANSWERED = ("written", "summaries", "translations")
+"""Tasks with answers that are measured on the test split."""
 SAME_HEAD = "not run here; the family has the same head as in the first task"
 NO_HEAD = "not run here; docs/families.md has its heads"
 BY_TOKEN = "not supported here: peft lengthens the outputs per token by the virtual tokens"
@@ -187,6 +188,15 @@ TASKS: Mapping[str, Task] = {
         refused=_NO_HEAD,
         unfit=_T5_WRITES,
     ),
+    "translations": _task(
+        "translation",
+        {"t5": "generation_seq2seq", "gpt2": "generation", "llama": "generation"},
+        {"t5": "tsv", "gpt2": "csv", "llama": "parquet"},
+        reasons=_WRITES,
+        skipped=NO_TEXT,
+        refused=_NO_HEAD,
+        unfit=_T5_WRITES,
+    ),
     "chat": _task(
         "instruction tuning",
         "chat",
@@ -255,106 +265,3 @@ def _cells() -> Iterator[Cell]:
 
 CELLS = tuple(sorted(_cells(), key=lambda cell: cell.sweep))
 """All cells; those of one sweep are neighbours."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Covered:
-    """A row of the page that other tests of the suite show.
-
-    Attributes:
-        subject: a method, a framework or a source.
-        what: the shown behaviour.
-        tests: node ids; a whole file, a class, or a test with all its parameters.
-        extra: the extra with a package for these tests; None: none is needed.
-    """
-
-    subject: str
-    what: str
-    tests: tuple[str, ...]
-    extra: str | None = None
-
-
-METHODS_ELSEWHERE = (
-    Covered(
-        subject="QLoRA",
-        what="a base model in 4 bits (NF4): memory, codes, products, heads; what is refused",
-        tests=("tests/training/model/test_quantised.py",),
-        extra="qlora",
-    ),
-    Covered(
-        subject="DeepSpeed: ZeRO 1 and 2, with and without offload",
-        what="the same losses, norms and weights as without DeepSpeed",
-        tests=("tests/training/solo/test_deepspeed.py::TestAsWithout",),
-        extra="deepspeed",
-    ),
-    Covered(
-        subject="full fine-tuning",
-        what="equal to plain transformers, resumed exactly, promoted, exported, served",
-        tests=("tests/training/solo/test_full.py", "tests/test_full.py"),
-    ),
-    Covered(
-        subject="all other methods of peft",
-        what="equal to plain peft, resumed exactly, exported",
-        tests=("tests/training/solo/test_methods_of_peft.py::test_method_equals_plain_peft_and_resumes_exactly",),
-    ),
-)
-FRAMEWORKS = (
-    Covered(
-        subject="PyTorch",
-        what="a function of the user in a sweep: killed, resumed, promoted, used",
-        tests=("tests/e2e/test_function.py",),
-    ),
-    Covered(
-        subject="TensorFlow (Keras)",
-        what="a function with LoRA layers learns and resumes exactly",
-        tests=("tests/training/function/test_keras.py",),
-        extra="tensorflow",
-    ),
-)
-SOURCES = (
-    Covered(
-        subject="model and data of the Hugging Face hub",
-        what="over HTTP on this machine: commits, configurations, gated, missing, incomplete, offline",
-        tests=("tests/assets/test_hub_server.py",),
-    ),
-    Covered(
-        subject="PyTorch Hub",
-        what="a local repository; its code runs once, changed code is another model",
-        tests=("tests/assets/test_model_sources.py::test_torchhub_code_runs_once",),
-    ),
-    Covered(
-        subject="TensorFlow Hub's models on Kaggle",
-        what="kagglehub's cache; a pinned version",
-        tests=("tests/assets/test_model_sources.py::test_kaggle_version_is_pinned",),
-    ),
-    Covered(
-        subject="GGUF",
-        what="converted once; damaged files are refused",
-        tests=("tests/assets/test_model_sources.py::test_gguf_file_is_converted_once", "tests/assets/test_gguf.py"),
-    ),
-    Covered(
-        subject="packaged data",
-        what="the asset contract",
-        tests=("tests/assets/test_data.py::TestPackaged", "tests/assets/test_derived_news.py"),
-    ),
-    Covered(
-        subject="csv, tsv, json, jsonl, parquet",
-        what="the asset contract",
-        tests=("tests/assets/test_data.py::TestLocal",),
-    ),
-    Covered(
-        subject="arrow, feather", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestArrow",)
-    ),
-    Covered(
-        subject="folders of text", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestFolder",)
-    ),
-    Covered(subject="SQL", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestSqlite",)),
-    Covered(
-        subject="several files", what="the asset contract", tests=("tests/assets/tables/test_sources.py::TestSeveral",)
-    ),
-)
-ELSEWHERE = (*METHODS_ELSEWHERE, *FRAMEWORKS, *SOURCES)
-"""Rows shown by tests outside of this package."""
-
-if __name__ == "__main__":
-    sys.stdout.write(" ".join(dict.fromkeys(test for row in ELSEWHERE for test in row.tests)))

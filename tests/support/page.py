@@ -1,9 +1,11 @@
-"""Write ``docs/support.md`` from the reports of tests: ``python -m tests.support.page REPORT.xml …``.
+"""Write ``docs/support.md`` from the reports of tests: ``python -m tests.support.page [--keep] REPORT.xml …``.
 
-A report is written by ``pytest --junit-xml``. Without a report of its tests, a row is not run.
+A report is written by ``pytest --junit-xml``. Without reports of all its tests, a row is not run; with ``--keep`` it
+keeps its result of the present page.
 """
 
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.support.cells import (
-    CELLS,
-    FAMILIES,
-    FRAMEWORKS,
-    METHODS,
-    METHODS_ELSEWHERE,
-    NO_PACK,
-    SOURCES,
-    TASKS,
-    Cell,
-    Covered,
-)
+from tests.support.cells import CELLS, FAMILIES, METHODS, NO_PACK, TASKS, Cell
+from tests.support.elsewhere import SECTIONS, Covered
 
 PAGE = Path(__file__).parents[2] / "docs" / "support.md"
 CELL_TEST = "tests/support/test_cells.py::test_cell"
@@ -90,8 +82,26 @@ def _result(case: ElementTree.Element) -> Result:
     return Result(state="failed" if broken else "passed")
 
 
-def support_page(results: Mapping[str, Result]) -> str:
-    """Return the page."""
+def cells_of(page: str) -> dict[str, str]:
+    """Return the result of each cell of a page, by its name."""
+    return dict(re.findall(r"^\| `([\w-]+)` \| .* \| (.*) \|$", page, re.MULTILINE))
+
+
+def rows_of(page: str) -> dict[str, str]:
+    """Return the result of each other row of a page, by its column of tests."""
+    return dict(re.findall(r"^\| [^|`]+ \| [^|]+ \| (`tests/[^|]*) \| (.*) \|$", page, re.MULTILINE))
+
+
+def support_page(results: Mapping[str, Result], earlier: str = "") -> str:
+    """Return the page.
+
+    Args:
+        results: by node id.
+        earlier: a page; its results count for cells and rows without a test in ``results``.
+    """
+    known = {f"{CELL_TEST}[{name}]": Result(state=state) for name, state in cells_of(earlier).items()}
+    results = {**known, **results}
+    kept = rows_of(earlier)
     passed = sum(_state(cell, results).state == "passed" for cell in CELLS)
     versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in PACKAGES)
     parts = [
@@ -100,13 +110,12 @@ def support_page(results: Mapping[str, Result]) -> str:
     ]
     for task in TASKS:
         parts += ["", *_task_table(task, results)]
-    for title, some in (("Methods and memory", METHODS_ELSEWHERE), ("Frameworks", FRAMEWORKS), ("Sources", SOURCES)):
-        parts += ["", f"## {title}", "", *_covered_table(some, results)]
+    for title, rows in SECTIONS.items():
+        parts += ["", f"## {title}", "", *_covered_table(rows, results, kept)]
     parts += ["", "## Cells", "", "| cell | model | rows | result |", "|---|---|---|---|"]
     for cell in CELLS:
-        model, rows = TASKS[cell.task].model.get(cell.family, "folder"), TASKS[cell.task].rows[cell.family]
-        found = _state(cell, results)
-        parts.append(f"| `{cell.id}` | {model} | {rows} | {_words(found)} |")
+        model, form = TASKS[cell.task].model.get(cell.family, "folder"), TASKS[cell.task].rows[cell.family]
+        parts.append(f"| `{cell.id}` | {model} | {form} | {_words(_state(cell, results))} |")
     return "\n".join(parts) + "\n"
 
 
@@ -155,12 +164,36 @@ def _task_table(name: str, results: Mapping[str, Result]) -> list[str]:
     return [*lines, "", *listed] if listed else lines
 
 
-def _covered_table(rows: Sequence[Covered], results: Mapping[str, Result]) -> list[str]:
+def _covered_table(rows: Sequence[Covered], results: Mapping[str, Result], kept: Mapping[str, str]) -> list[str]:
     lines = ["| subject | what the tests show | tests | result |", "|---|---|---|---|"]
     for row in rows:
-        names = "<br>".join(f"`{test}`" for test in row.tests)
-        lines.append(f"| {row.subject} | {row.what} | {names} | {covered_result(row, results)} |")
+        names, result = names_of(row), covered_result(row, results)
+        if not all(_found(test, results) for test in row.tests):
+            result = kept.get(names, result)
+        lines.append(f"| {row.subject} | {row.what} | {names} | {result} |")
     return lines
+
+
+def names_of(row: Covered) -> str:
+    """Return the column of tests of a row; the parameters of one test follow its name."""
+    named: dict[str, list[str]] = {}
+    for test in row.tests:
+        name, _, parameter = test.partition("[")
+        named.setdefault(name, []).extend([parameter.removesuffix("]")] if parameter else [])
+    return "<br>".join(f"`{name}`" + (f" ({', '.join(given)})" if given else "") for name, given in named.items())
+
+
+def is_of(node: str, row: Covered) -> bool:
+    """Return whether a node id is of a row: one of its tests, or in one of its files, folders or classes."""
+    return any(_is_in(node, test) for test in row.tests)
+
+
+def _is_in(node: str, test: str) -> bool:
+    return node == test or node.startswith((f"{test}::", f"{test}[", f"{test}/"))
+
+
+def _found(test: str, results: Mapping[str, Result]) -> list[Result]:
+    return [result for node, result in results.items() if _is_in(node, test)]
 
 
 def covered_result(row: Covered, results: Mapping[str, Result]) -> str:
@@ -168,9 +201,7 @@ def covered_result(row: Covered, results: Mapping[str, Result]) -> str:
     counts: dict[str, int] = {}
     reasons = []
     for test in row.tests:
-        found = [
-            result for node, result in results.items() if node == test or node.startswith((f"{test}::", f"{test}["))
-        ]
+        found = _found(test, results)
         if not found:
             return "not run" if row.extra is None else f"skipped: `make test-{row.extra}` installs what it needs"
         for result in found:
@@ -185,4 +216,6 @@ def covered_result(row: Covered, results: Mapping[str, Result]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(support_page(read_reports(map(Path, sys.argv[1:]))), encoding="utf-8")
+    reports = [Path(each) for each in sys.argv[1:] if each != "--keep"]
+    present = PAGE.read_text(encoding="utf-8") if "--keep" in sys.argv else ""
+    PAGE.write_text(support_page(read_reports(reports), present), encoding="utf-8")

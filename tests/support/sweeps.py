@@ -29,6 +29,7 @@ ROWS, TRAIN, OTHER = 96, 16, 8
 """Written rows, and rows of the splits; two optimizer steps of eight rows."""
 GOOD, BAD = ("good", "great", "fine", "nice"), ("bad", "awful", "poor", "sad")
 NOUNS = ("film", "plot", "music", "acting", "game", "match")
+FRENCH = {"plot": "intrigue", "music": "musique", "acting": "jeu"}
 HUBCONF = """
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def write_sweep(folder: Path, sweep: tuple[str, str, bool], opened: ExitStack) -
         data["columns"] = {"text": "premise", "text_pair": "hypothesis"}
     if name == "written":
         data |= {"columns": {"text": "question", "target": "answer"}, "prompt": "a {text} ?"}
+    if name == "translations":
+        data |= {"columns": {"text": "en", "target": "fr"}, "prompt": "translate : {text}"}
     if name == "numbers":
         data["columns"] = {"label/joy": "joy", "label/anger": "anger"}
     write_model(folder / "model", name, family)
@@ -111,6 +114,10 @@ def _row(task: str, number: int, draw: random.Random) -> dict[str, Any]:
             "answers": {"text": [word], "answer_start": [text.index(f" {word} ") + 1]},
         },
         "written": {"question": f"how is the {noun} {number}", "answer": f"{word} {noun}"},
+        "translations": {
+            "en": f"the {noun} {number} is {word}",
+            "fr": f"{FRENCH.get(noun, noun)} {number} est {word}",
+        },
         "summaries": {"text": text, "headline": f"{word} {noun}"},
         "chat": {"messages": [*asked, answer]},
         "preference": {"prompt": f"the {noun} {number} was", "chosen": " good", "rejected": " bad and very sad"},

@@ -18,7 +18,7 @@ from orchestrator.stores import fetch_assets, read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
 from orchestrator.tracking.location import Location, locate
 from tests.conftest import copied
-from tests.support.cells import CELLS, METHODS, Cell
+from tests.support.cells import ANSWERED, CELLS, METHODS, Cell
 from tests.support.sweeps import asked, write_sweep
 
 pytestmark = pytest.mark.extended
@@ -101,6 +101,8 @@ def test_cell(swept: Swept, cell: Cell, tmp_path: Path) -> None:
     losses = [report.metrics[f"{split}/loss"] for report in record.reports for split in ("train", "val")]
     assert len(losses) == 4
     assert all(map(math.isfinite, [*losses, record.final["test/loss"]]))
+    if cell.task in ANSWERED:
+        assert all(0 <= record.final[f"test/{metric}"] <= 100 for metric in ("bleu", "chrf"))
     folder = export_adapter(swept.candidates.choose(number), tmp_path / "adapter")  # plain peft loads it as a check
     text, *second = asked(cell)
     [prediction] = Predictor.load(str(folder), swept.location).predict([text], pairs=second or None)

@@ -159,6 +159,8 @@ def test_moves_with_one_number_are_both_kept() -> None:
     ]
     tags = dict(move_tag("champion", 2, move) for move in moves)
     assert stored_moves(tags, "champion") == [(2, moves[0]), (2, moves[1])]
+    early = {key.removeprefix("mlflow."): value for key, value in dict([move_tag("champion", 1, moves[0])]).items()}
+    assert stored_moves({**tags, **early}, "champion") == [(1, moves[0]), (2, moves[0]), (2, moves[1])]
 
 
 def test_old_version_tag_names_previous_holder(store: Location, models: list[str]) -> None:

@@ -1,4 +1,7 @@
-"""``models:/NAME@champion`` in processes that do not find this project: loaded with MLflow, and served by MLflow."""
+"""``models:/NAME@champion`` in processes that do not find this project: loaded with MLflow, and served by MLflow.
+
+The extended variant builds an environment with four packages and their dependencies alone.
+"""
 
 import json
 import os
@@ -7,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +28,17 @@ from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
 
 START_S = 180.0
 """How long the server may take to load the model; its imports take most of this on a busy machine."""
+INSTALL_S = 1800.0
+PACKAGES = ("mlflow", "torch", "transformers", "peft")
+NOT_NEEDED = ("orchestrator", "ray", "optuna", "datasets")
 IDS = ["awful", "a great film", "terrible", "fine"]
 LOADED = """
 import importlib.util, json, os, sys
 import mlflow, pandas as pd
 
-assert importlib.util.find_spec("orchestrator") is None
+texts, ids, absent = json.loads(sys.argv[1])
+assert not [name for name in absent if importlib.util.find_spec(name)]
 model = mlflow.pyfunc.load_model("models:/tickets@champion")
-texts, ids = json.loads(sys.argv[1])
 answers = model.predict(pd.DataFrame({"Ticket ID": ids, "Ticket text": texts}))
 try:
     model.predict(pd.DataFrame({"Ticket text": ["fine", None]}))
@@ -46,8 +54,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
     return replace(sweep, adapters=replace(sweep.adapters, text_column="Ticket text"))
 
 
+@pytest.fixture(scope="module", params=["hidden", pytest.param("installed", marks=pytest.mark.extended)])
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return an interpreter that does not find this project: this one, or that of a new environment."""
+    if request.param == "hidden":
+        return sys.executable
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    found = str(folder / "bin" / "python")
+    pins = [f"{name}=={version(name).partition('+')[0]}" for name in PACKAGES]
+    subprocess.run([found, "-m", "pip", "install", "--quiet", *pins], check=True, timeout=INSTALL_S)
+    return found
+
+
 @pytest.fixture(scope="module")
-def environment(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(
+    trained: TrainedSweep, empty_store: Path, python: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """Return the variables of a process with a registered champion, and without a path to this project."""
     location = copied(empty_store, tmp_path_factory.mktemp("store"))
     Synchroniser(trained.store.ledger, trained.store.id, description(keep_adapters=1), location, trained.adapters).run()
@@ -55,7 +78,7 @@ def environment(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pyte
     model_id = trained.store.ledger.cursors.load(trained.store.id, 2)["model_id"]
     registry.set_alias(registry.register("tickets", model_id, {}), "champion")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHONPATH"))}
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # MLflow starts uvicorn by its name
+    path = os.pathsep.join((str(Path(python).parent), os.environ["PATH"]))  # MLflow starts uvicorn by its name
     return kept | {"PATH": path, "MLFLOW_TRACKING_URI": location.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -64,8 +87,11 @@ def expected(trained: TrainedSweep) -> list[str]:
     return [LABELS[max(range(3), key=row.__getitem__)] for row in trained.logits[2]]
 
 
-def test_champion_loads_without_this_project(environment: dict[str, str], expected: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-c", LOADED, json.dumps([TEXTS, IDS])]
+def test_champion_loads_without_this_project(
+    environment: dict[str, str], python: str, expected: list[str], tmp_path: Path
+) -> None:
+    absent = NOT_NEEDED[: 1 if python == sys.executable else None]
+    command = [python, "-c", LOADED, json.dumps([TEXTS, IDS, absent])]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=START_S
     )
@@ -78,13 +104,13 @@ def test_champion_loads_without_this_project(environment: dict[str, str], expect
 
 
 @pytest.fixture(scope="module")
-def server(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(environment: dict[str, str], python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of ``mlflow models serve`` on loopback; it ends with the module."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("server")
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/tickets@champion"]
+    command = [python, "-m", "mlflow", "models", "serve", "--model-uri", "models:/tickets@champion"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)

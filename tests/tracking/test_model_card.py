@@ -128,10 +128,19 @@ def test_labels_are_shown_with_their_values_and_counts() -> None:
 def test_card_shows_intervals_of_test_metrics() -> None:
     plain = card(Source(origin=Origin.HUB, name="org/base"), "org/base", test__accuracy=0.86, val__loss=0.4)
     assert "| test/accuracy | 0.8600 |\n" in model_card(plain)
-    assert "interval" not in model_card(plain)
+    assert "| 95 % interval |" not in model_card(plain)
     limits = MetricInterval(low=0.8391, high=0.8793, level=0.95, rows=1500, seed_sd=0.005)
-    full = dataclasses.replace(plain, intervals={"test/accuracy": limits})
+    others = {"best_val_accuracy": 0.9, "shift/tweets/accuracy": 0.7}
+    full = dataclasses.replace(plain, intervals={"test/accuracy": limits}, metrics={**plain.metrics, **others})
     readme = model_card(full)
+    assert "| best_val_accuracy | 0.9000 | none: it chose the trial |\n" in readme
+    assert "| shift/tweets/accuracy | 0.7000 | none: no rows stored |\n" in readme
+    for sentence in (
+        "they chose the trial and its checkpoint",
+        "Shift values have no interval",
+    ):
+        assert sentence in readme
+        assert sentence in model_card(dataclasses.replace(full, intervals={}))
     assert "| metric | value | 95 % interval |\n|---|---|---|\n" in readme
     assert "| test/accuracy | 0.8600 | 0.8391 to 0.8793 |\n" in readme
     assert "| val/loss | 0.4000 |  |\n" in readme

@@ -58,7 +58,7 @@ def test_returning_server_gets_missed_records(local_store: Location) -> None:
         assert reconciler.close(60)
         client = connect(away)
         runs = client.search_runs([store.experiment_id])
-        assert sorted(run.info.run_name for run in runs) == ["films#1", "trial-000", "trial-001"]
+        assert sorted(run.info.run_name for run in runs) == ["films#1", "trial-000", "trial-001 (pruned)"]
         history = client.get_metric_history(store.run_of(0), "val/accuracy")
         assert [point.value for point in history] == [0.5, 0.6, 0.7]
     assert len(warnings) == 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from dataclasses import replace
 from urllib.parse import parse_qs, unquote, urlparse
 
@@ -13,7 +14,7 @@ from orchestrator.tracking.runs import wording
 from orchestrator.tracking.runs.description import sweep_key
 from orchestrator.tracking.runs.summary import summary, sweep_points, trial_points
 from orchestrator.tracking.ui.links import runs_url, view_url
-from orchestrator.tracking.ui.ui_view import ALL_VIEW, VIEW_TAG, view_tags
+from orchestrator.tracking.ui.ui_view import ALL_VIEW, FILTER, VIEW_TAG, view_tags
 from tests.counting import counted, record_reads
 from tests.tracking.records import ACCURACY, description, report, sweep, trial
 
@@ -153,18 +154,22 @@ def test_view_has_columns_for_what_was_searched() -> None:
     assert view_url("http://x/", "7", searched) == (
         f"http://x/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey={key}"
     )
-    own, all_sweeps = json.loads(tags[f"{VIEW_TAG}{key}"]), json.loads(tags[ALL_VIEW])
+    own = json.loads(tags[f"{VIEW_TAG}{key}"])
     assert own["selectedColumns"] == [
+        "tags.`state`",
         "metrics.`best_val_loss`",
         "metrics.`test/loss`",
         "metrics.`overfit_gap_at_best`",
         "params.`learning_rate`",
         "params.`rank`",
-        "tags.`state`",
     ]
+    assert own["columnOrder"][2:-1] == own["selectedColumns"]
     assert own["orderByAsc"] is True
     assert [section["name"] for section in own["compareRunSections"]][:2] == ["val", "train"]
-    assert own["searchFilter"].endswith(f"AND {all_sweeps['searchFilter']}")
+    assert json.loads(tags[ALL_VIEW]) == own, "the start page shows one sweep"
+    assert re.match(FILTER, own["searchFilter"])
+    assert re.match(FILTER, "tags.`loratory.trial` != ''")
+    assert not re.match(FILTER, f"{own['searchFilter']} AND params.`rank` = '8'")
     assert max(map(len, tags.values())) < 5000, "MLflow's limit"
 
 

@@ -7,6 +7,7 @@ import typer
 
 from orchestrator.cli.options import Json, Overrides
 from orchestrator.cli.screen import Screen
+from orchestrator.core.errors import DataError
 from orchestrator.stores import read_spec, spec_of_data
 
 if TYPE_CHECKING:
@@ -36,27 +37,35 @@ def data(
     This runs the objective's code. Lengths are counted if the base model is on this machine. For a data file, name
     its columns with --set data.columns.text=COLUMN.
     """
-    screen = Screen(as_json=as_json)
-    spec = _spec(file, objective, override or [])
-    for warning in spec.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-
     from dataclasses import asdict
 
     from orchestrator.objective.loading import load_objective
     from orchestrator.preparation.data_view import data_view
 
-    view = data_view(spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), examples)
+    screen = Screen(as_json=as_json)
+    try:
+        spec = _spec(file, objective, override or [])
+        for warning in spec.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+        view = data_view(spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), examples)
+    except DataError as error:
+        if _is_sweep_file(file) or not str(error).startswith("data.columns"):
+            raise
+        raise DataError(f"{error} Without a sweep file, add --set 'data.columns.NAME=COLUMN'.") from error
     for table in _tables(view):
         screen.show(table)
     screen.emit({"file": file, **asdict(view)})
 
 
 def _spec(file: str, objective: str | None, overrides: list[str]) -> "SweepSpec":
-    if Path(file).suffix.lower() in _SWEEP_FILES:
+    if _is_sweep_file(file):
         given = [] if objective is None else [f"objective={objective}"]
         return read_spec(Path(file), [*given, *overrides])
     return spec_of_data(file, objective or "classification", overrides)
+
+
+def _is_sweep_file(file: str) -> bool:
+    return Path(file).suffix.lower() in _SWEEP_FILES
 
 
 def _tables(view: "DataView") -> "list[Table]":

@@ -52,7 +52,7 @@ def promote(
     """Register a trial's adapter as a version of a model and set an alias to it.
 
     The trial must pass the gates: better than the version in use on the same test rows, not worse than the sweep's
-    best trial and the baseline, nothing memorised, no leaked test rows. If a gate refuses, the exit code is 3.
+    best trial and the baseline, nothing memorised, no leaked test rows. The exit code of refuse and abstain is 3.
     """
     from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, admit
     from orchestrator.promotion.promote import promote as register
@@ -118,8 +118,10 @@ def show_judgement(
 
 
 def show_gates(screen: Screen, title: str, results: "tuple[GateResult, ...]") -> None:
-    """Show the rule, values and verdict of each gate, under a title."""
+    """Show the rule, values and verdict of each gate, under a title, and the verdict of all gates."""
     from rich.text import Text
+
+    from orchestrator.promotion.gates import verdict_text
 
     marks = {True: ("✓", "green"), False: ("!", "yellow"), None: ("–", "dim")}
     screen.show(Text(title, "bold"))
@@ -131,6 +133,7 @@ def show_gates(screen: Screen, title: str, results: "tuple[GateResult, ...]") ->
         screen.show(line, soft_wrap=True)
         if result.rule:
             screen.show(Text(f"    {'':<{width}}  {'':<7}  rule: {result.rule}", "dim"), soft_wrap=True)
+    screen.show(Text(verdict_text(results), "bold"), soft_wrap=True)
 
 
 def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:

@@ -43,6 +43,8 @@ class SweepFacts:
         importances: each searched parameter's share of the variance of the score.
         end_reason: why the last run ended, in words.
         notes: one sentence for each failed step, by part.
+        confirmation: the trainings with fresh seeds and the reason for their number, in words; None: not ended yet, or
+            an earlier version wrote the sweep.
         removing: whether the removal of the sweep has begun.
     """
 
@@ -60,6 +62,7 @@ class SweepFacts:
     importances: Mapping[str, float] = field(default_factory=dict)
     end_reason: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    confirmation: str | None = None
     removing: bool = False
 
 
@@ -80,6 +83,7 @@ class FactChanges(TypedDict, total=False):
     importances: Mapping[str, float]
     end_reason: str
     notes: Mapping[str, str]
+    confirmation: str
     removing: bool
 
 
@@ -119,6 +123,7 @@ def facts_from_json(stored: Mapping[str, Any]) -> SweepFacts:
         importances=stored.get("importances") or {},
         end_reason=stored.get("ended"),
         notes=stored.get("notes") or {},
+        confirmation=stored.get("confirmation"),
         removing=bool(stored.get("removing")),
     )
 

@@ -31,11 +31,12 @@ class Gates:
         shift_drop: largest drop from the test value to the value on a shift set.
         forgetting: largest value of a stored metric ``forgetting/...``.
         leaked_rows: most test rows among the training rows.
+        near_copies: largest share of the test rows with almost the words of a training row, in [0, 1].
         size_bytes: largest size of the adapter's weights.
         latency_ms: longest time for one row in milliseconds, measured on this machine.
         metrics: range of further stored metrics by name, for example ``test/loss``.
         written: the bounds set by a user. A candidate that breaks one of them is refused; the defaults of
-            ``gap`` and ``baseline_gain`` only warn.
+            ``gap``, ``baseline_gain`` and ``near_copies`` only warn.
         strict: whether every failed gate refuses the candidate.
     """
 
@@ -50,6 +51,7 @@ class Gates:
     shift_drop: float | None = None
     forgetting: float | None = None
     leaked_rows: int | None = 0
+    near_copies: float | None = 0.02
     size_bytes: int | None = None
     latency_ms: float | None = None
     metrics: Mapping[str, MetricBound] = field(default_factory=dict)

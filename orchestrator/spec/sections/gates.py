@@ -60,6 +60,11 @@ class GatesSection(Section):
     )
     forgetting: Bound | None = Field(default=None, description="largest value of a stored metric forgetting/...")
     leaked_rows: Natural | None = Field(default=0, description="most test rows among the training rows")
+    near_copies: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=0.02,
+        description="largest share of the test rows with almost the words of a training row: one changed word in about "
+        "20",
+    )
     size_bytes: Bytes | None = Field(default=None, description="largest size of the adapter's weights")
     latency_ms: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
         default=None,

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from orchestrator.tracking.cards.model_card import measured, task
+from orchestrator.tracking.cards.measured_table import measured
+from orchestrator.tracking.cards.model_card import task
 
 if TYPE_CHECKING:
     from orchestrator.tracking.logged_models.adapters import AdapterCard

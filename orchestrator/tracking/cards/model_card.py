@@ -1,7 +1,7 @@
 """The README of an exported adapter: task, data, scores, limits, and code to load it without Loratory."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from orchestrator.core.methods.quantisation import Quantisation, format_of
 from orchestrator.core.tasks.problem import Problem
 from orchestrator.tracking.cards.answer_card import CODE, answer_limits, answer_task
 from orchestrator.tracking.cards.entity_card import ENTITIES, entity_limits, entity_task, types_of
+from orchestrator.tracking.cards.measured_table import measured
 from orchestrator.tracking.cards.writer_card import input_limit, writer_code, writer_task
 
 if TYPE_CHECKING:
@@ -206,27 +207,6 @@ def _limits(card: "AdapterCard") -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def measured(card: "AdapterCard", names: Collection[str] | None = None) -> str:
-    """Return the table of metrics. Metrics with an interval add a column and a legend.
-
-    Args:
-        card: the adapter's card.
-        names: the metrics shown; None: all.
-    """
-    shown_metrics = {name: value for name, value in card.metrics.items() if names is None or name in names}
-    if not card.intervals:
-        rows = "\n".join(f"| {name} | {_number(value)} |" for name, value in shown_metrics.items())
-        return f"| metric | value |\n|---|---|\n{rows}"
-    lines = ["| metric | value | 95 % interval |", "|---|---|---|"]
-    for name, value in shown_metrics.items():
-        limits = card.intervals.get(name)
-        shown = "" if limits is None else f"{limits.low:.4f} to {limits.high:.4f}"
-        lines.append(f"| {name} | {_number(value)} | {shown} |")
-    sources = [f"- {name}: {limits.sources}" for name, limits in card.intervals.items()]
-    legend = "The trial was chosen by validation rows; the test rows were read once, so intervals need no correction."
-    return "\n".join([*lines, "", "Each interval holds:", "", *sources, "", legend])
-
-
 def _packaged(card: "AdapterCard") -> PackagedAsset | None:
     return CATALOGUE.get(card.base.name) if card.base.origin is Origin.PACKAGED else None
 
@@ -330,11 +310,6 @@ def _where_the_base_is(card: "AdapterCard", hub: str | None) -> str:
     )
 
 
-def _number(value: float) -> str:
-    """Return four decimals, or none for whole numbers other than 0 and 1, which may be shares."""
-    return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
-
-
 def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = (), gguf_use: str | None = None) -> str:
     """Return the README of a merged model; ``gguf_use`` tells how to use a GGUF file, None: it is for transformers."""
     hub = _hub_id(card)
@@ -381,12 +356,12 @@ def version_description(card: "AdapterCard", gates: Sequence[GateLine], referenc
         reference: ``name/version``.
     """
     seed = "" if card.seed is None else f", seed {card.seed}"
-    searched = ("best_val_", "test/", "shift/", "forgetting/", "overfit_gap_at_best")
-    chosen = [metric for metric in card.metrics if metric.startswith(searched)]
+    kinds = ("test/", "best_val_", "overfit_gap_at_best", "shift/", "forgetting/")
+    chosen = [metric for kind in kinds for metric in card.metrics if metric.startswith(kind)]
     on = "" if card.is_function else f" on {card.base}"
     origin = f"{card.objective}{on}, after {card.samples:,} samples{seed}"
     parts = [
-        f"**Trial {card.trial} of {card.sweep}**: {origin}.",
+        f"Trial {card.trial} of {card.sweep}: {origin}.",  # plain: tables show it as it is
         task(card),
         f"### Scores\n\n{measured(card, chosen)}",
     ]

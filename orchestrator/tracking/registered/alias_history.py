@@ -9,8 +9,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
-HISTORY_TAG = "loratory.alias"
-"""Tag of a registered model: ``loratory.alias.<alias>.<number>-<mark>``, numbered from 1."""
+HISTORY_TAG = "mlflow.loratory.alias"
+"""Tag of a registered model: ``mlflow.loratory.alias.<alias>.<number>-<mark>``, numbered from 1.
+
+MLflow's pages show no tag with this beginning. Versions before 0.3 wrote it without ``mlflow.``.
+"""
+_BEGINNINGS = (f"{HISTORY_TAG}.", f"{HISTORY_TAG.removeprefix('mlflow.')}.")
 
 PROMOTE, ROLLBACK, OUTSIDE = "promote", "rollback", "outside"
 
@@ -48,19 +52,26 @@ def move_tag(alias: str, number: int, move: AliasMove) -> tuple[str, str]:
 
 def stored_moves(tags: Mapping[str, str], alias: str) -> list[tuple[int, AliasMove]]:
     """Return the moves of an alias as stored, with their numbers, in their order."""
-    prefix = f"{HISTORY_TAG}.{alias}."
     found = [
-        (int(key.removeprefix(prefix).partition("-")[0]), AliasMove(**json.loads(value)))
-        for key, value in tags.items()
-        if key.startswith(prefix)
+        (int(number.partition("-")[0]), AliasMove(**json.loads(tags[key])))
+        for key, moved, number in _keys(tags)
+        if moved == alias
     ]
     return sorted(found, key=lambda item: (item[0], item[1].at or 0.0))
 
 
 def alias_names(tags: Mapping[str, str]) -> tuple[str, ...]:
     """Return the aliases with a history."""
-    keys = (key.removeprefix(f"{HISTORY_TAG}.") for key in tags if key.startswith(f"{HISTORY_TAG}."))
-    return tuple(sorted({key.rpartition(".")[0] for key in keys}))
+    return tuple(sorted({alias for _, alias, _ in _keys(tags)}))
+
+
+def _keys(tags: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the key of each move, its alias, and its number with the mark."""
+    for key in tags:
+        for beginning in _BEGINNINGS:
+            if key.startswith(beginning):
+                alias, _, number = key.removeprefix(beginning).rpartition(".")
+                yield key, alias, number
 
 
 def alias_history(tags: Mapping[str, str], alias: str, holder: int | None) -> tuple[AliasMove, ...]:

@@ -13,9 +13,10 @@ from orchestrator.tracking.logged_models.adapters import CARD, AdapterCard
 from orchestrator.tracking.registered.registry import Version
 from orchestrator.tracking.runs.wording import PARENT_TAG
 
-GATES_TAG = "loratory.gates"
+GATES_TAG = "mlflow.loratory.gates"
 """Tag of a version with all gates as JSON."""
-GATE_TAG = "gate/"
+EARLY_GATES_TAG, GATE_TAG = "loratory.gates", "gate/"
+"""The same tag, and the beginning of the tag of each gate, written by versions before 0.3."""
 PACKAGE_TAG = "version/"
 COMMIT_TAG = "mlflow.source.git.commit"
 
@@ -38,7 +39,7 @@ class Lineage:
 def lineage(location: Location, version: Version) -> Lineage:
     """Return the origin of a version, from its logged model and its run."""
     commit, packages = _code(location, version.run_id)
-    return Lineage(card=_card(location, version.model_id), commit=commit, packages=packages)
+    return Lineage(card=card_of(location, version), commit=commit, packages=packages)
 
 
 def gates_tag(gates: Sequence[GateLine]) -> dict[str, str]:
@@ -48,17 +49,19 @@ def gates_tag(gates: Sequence[GateLine]) -> dict[str, str]:
 
 def gate_lines(version: Version) -> tuple[GateLine, ...]:
     """Return the gates of a version's promotion, from its tags; early versions stored no compared values."""
-    if GATES_TAG in version.tags:
-        return tuple(GateLine(**item) for item in json.loads(version.tags[GATES_TAG]))
+    stored = version.tags.get(GATES_TAG, version.tags.get(EARLY_GATES_TAG))
+    if stored is not None:
+        return tuple(GateLine(**item) for item in json.loads(stored))
     found = ((key.removeprefix(GATE_TAG), value) for key, value in version.tags.items() if key.startswith(GATE_TAG))
     return tuple(GateLine(gate=name, verdict=verdict) for name, verdict in sorted(found))
 
 
-def _card(location: Location, model_id: str) -> AdapterCard | None:
-    if not model_id:
+def card_of(location: Location, version: Version) -> AdapterCard | None:
+    """Return the card of a version's adapter; None for a version of another program."""
+    if not version.model_id:
         return None
     mlflow = load_mlflow()
-    folder = connect(location).get_logged_model(model_id).artifact_location.rstrip("/")
+    folder = connect(location).get_logged_model(version.model_id).artifact_location.rstrip("/")
     with tempfile.TemporaryDirectory() as target:
         file = mlflow.artifacts.download_artifacts(
             artifact_uri=f"{folder}/artifacts/adapter/{CARD}", tracking_uri=location.tracking_uri, dst_path=target

@@ -28,11 +28,15 @@ from orchestrator.tracking.runs.provenance import user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
 """The alias of the version that was the champion before."""
+HIDDEN = "mlflow.loratory."
+"""Beginning of a tag for programs. MLflow shows all tags of a version, and none of a model that begin with ``mlflow.``.
+So such a tag of a version is stored with the model, as ``<tag>.<version>``.
+"""
 PREVIOUS_TAG = "loratory.previous"
 """Tag of a version with the previous holder of an alias, written by early versions: ``loratory.previous.<alias>``."""
 
@@ -133,6 +137,7 @@ class Registry:
 
     def _register(self, name: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:
         registered = next((item for item in self._versions_of_new(name) if item.model_id == model_id), None)
+        shown = {key: value for key, value in tags.items() if not key.startswith(HIDDEN)}
         if registered is None:
             model = self._client.get_logged_model(model_id)
             # A server knows its own models. MLflow's SQL registry would look up models:/ and a missing run in the
@@ -140,14 +145,17 @@ class Registry:
             remote = self._location.registry_uri.startswith("http")
             source = f"models:/{model_id}" if remote else str(model.artifact_location)
             made = self._client.create_model_version(
-                name, source, model.source_run_id, tags=dict(tags), description=description or None, model_id=model_id
+                name, source, model.source_run_id, tags=shown, description=description or None, model_id=model_id
             )
-            mark_registered(self._client, model_id, name, int(made.version))
-            return _version(made)
-        mark_registered(self._client, model_id, name, registered.version)
-        for key, value in tags.items():
-            self._client.set_model_version_tag(name, str(registered.version), key, value)
-        return self.get(ModelReference(name=name, version=registered.version))
+            number = int(made.version)
+        else:
+            number = registered.version
+            for key, value in shown.items():
+                self._client.set_model_version_tag(name, str(number), key, value)
+        mark_registered(self._client, model_id, name, number)
+        for key in tags.keys() - shown.keys():
+            self._client.set_registered_model_tag(name, f"{key}.{number}", tags[key])
+        return self.get(ModelReference(name=name, version=number))
 
     def _versions_of_new(self, name: str) -> tuple[Version, ...]:
         """Return the versions of a registered model; the model is created if it is missing."""
@@ -323,7 +331,7 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            aliases = self._client.get_registered_model(name).aliases
+            model = self._client.get_registered_model(name)
         except MlflowException as error:
             if error.error_code == "INVALID_PARAMETER_VALUE":
                 raise UserError(f"a registered model cannot be called {name!r}: {error.message}") from error
@@ -334,10 +342,7 @@ class Registry:
             ) from error
         escaped = name.replace("'", "''")
         items = self._client.search_model_versions(f"name = '{escaped}'")
-        held = {
-            item.version: tuple(sorted(a for a, v in aliases.items() if int(v) == int(item.version))) for item in items
-        }
-        return tuple(sorted((_version(item, held[item.version]) for item in items), key=lambda item: item.version))
+        return tuple(sorted((_version(item, model) for item in items), key=lambda item: item.version))
 
     def holder(self, name: str, alias: str) -> Version | None:
         """Return the version of an alias; None if the name is not registered or no version has the alias."""
@@ -367,15 +372,17 @@ def _origin(version: Version) -> str:
     return f"trial {trial} of {sweep}" if sweep and trial else ""
 
 
-def _version(item: "ModelVersion", aliases: tuple[str, ...] = ()) -> Version:
+def _version(item: "ModelVersion", model: "RegisteredModel") -> Version:
+    hidden = (key.rpartition(".") for key in model.tags if key.startswith(HIDDEN))
+    stored = {key: model.tags[f"{key}.{number}"] for key, _, number in hidden if number == str(item.version)}
     return Version(
         name=item.name,
         version=int(item.version),
         # SQL registries keep only the source; it ends in the model's id or folder.
         model_id=item.model_id or next(iter(re.findall(r"\bm-[0-9a-f]{32}\b", item.source or "")), ""),
         run_id=item.run_id or None,
-        aliases=aliases,
+        aliases=tuple(sorted(alias for alias, number in model.aliases.items() if int(number) == int(item.version))),
         created_at=None if item.creation_timestamp is None else item.creation_timestamp / 1000,
-        tags=dict(item.tags),
+        tags={**item.tags, **stored},
         description=item.description or "",
     )

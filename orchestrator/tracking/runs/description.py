@@ -39,6 +39,7 @@ class SweepDescription:
         data: the data sets, logged as inputs.
         notes: Markdown for the top of the parent run's description.
         files: a folder mirrored to the parent run's artifacts: report page and tables.
+        row_files: files about single rows, added to these artifacts once they exist; they hold texts of the data.
         code_dir: a folder inside the checkout; its commit is recorded. None: the working directory.
         keep_adapters: number of best adapters logged as models at the end of the sweep.
     """
@@ -49,6 +50,7 @@ class SweepDescription:
     data: tuple[DataInput, ...] = ()
     notes: str = ""
     files: Path | None = None
+    row_files: tuple[Path, ...] = ()
     code_dir: Path | None = None
     keep_adapters: int = 3
 

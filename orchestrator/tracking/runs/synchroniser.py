@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trials.ranking import ranked_by_result
-from orchestrator.core.trials.trial import TrialRecord
+from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.trial_cache import TrialCache
 from orchestrator.tracking.location import Location, connect
@@ -164,6 +164,8 @@ class Synchroniser:
         params = {} if cursor else wording.trial_params(trial, self._description)
         writer.write(run_id, points, params, wording.trial_tags(trial, sweep, self._description))
         if status != cursor.get("status"):
+            if trial.state is TrialState.PRUNED:
+                writer.rename(run_id, wording.run_name(trial))
             writer.set_status(run_id, status, trial.ended_at)
         self._save(number, {**cursor, "run_id": run_id, "samples": trial.samples, "status": status, "seen": seen})
 
@@ -190,10 +192,11 @@ class Synchroniser:
             self._save(None, cursor)
 
     def _upload_files(self, writer: RunWriter, sweep: SweepRecord, parent: str) -> None:
-        """Upload the sweep file and the new or changed files of the report, each an item of its own."""
+        """Upload the sweep file and the new or changed files, each an item of its own."""
         text = sweep.spec_text
         self._upload(SPEC, _digest(text), lambda: writer.upload_text(parent, text, SPEC))
-        for name, (path, digest) in _files(self._description.files).items():
+        files = _files(self._description.files) | _existing(self._description.row_files)
+        for name, (path, digest) in files.items():
             self._upload(name, digest, partial(_upload_file, writer, parent, name, path))
 
     def _upload(self, name: str, digest: str, upload: Callable[[], None]) -> None:
@@ -244,6 +247,12 @@ def _files(folder: Path | None) -> dict[str, tuple[Path, str]]:
     if folder is None or not folder.is_dir():
         return {}
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): (path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files
-    }
+    return {path.relative_to(folder).as_posix(): (path, _file_digest(path)) for path in files}
+
+
+def _existing(files: Sequence[Path]) -> dict[str, tuple[Path, str]]:
+    return {path.name: (path, _file_digest(path)) for path in files if path.is_file()}
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -102,7 +102,8 @@ def run_name(trial: TrialRecord) -> str:
     """Return the name of a trial's run; that of a training with a fresh seed names the configuration's trial."""
     name = trial_name(trial.number)
     if trial.confirms is None:
-        return name
+        # MLflow shows it with the green tick of a finished run, in charts without any other word.
+        return f"{name} (pruned)" if trial.state is TrialState.PRUNED else name
     kind = "fresh seed" if trial.fold is None else f"fold {trial.fold}"
     if trial.share is not None:
         kind = f"{100 * trial.share:g} % of the rows"

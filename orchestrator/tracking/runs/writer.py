@@ -25,7 +25,7 @@ from orchestrator.tracking.runs.wording import (
     run_name,
     texts,
 )
-from orchestrator.tracking.ui.ui_view import KIND, view_tags
+from orchestrator.tracking.ui.ui_view import ALL_VIEW, KIND, names_a_sweep, view_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,7 +47,7 @@ class RunWriter:
         self._description = description
 
     def experiment(self, location: Location) -> str:
-        """Return the id of the experiment with the sweep's name, with the view of the sweep's trials.
+        """Return the id of the experiment with the sweep's name; it opens with the trials of this sweep.
 
         It is created, or restored if it was deleted.
         """
@@ -130,6 +130,10 @@ class RunWriter:
         if head:
             self.client.log_batch(run_id, tags=head)
 
+    def rename(self, run_id: str, name: str) -> None:
+        """Give a run another name."""
+        self.client.update_run(run_id, name=name)
+
     def set_status(self, run_id: str, status: str, ended_at: float | None) -> None:
         """Set a run's status; a final status has an end time, in seconds since the epoch."""
         if status in {"FINISHED", "FAILED"}:
@@ -147,9 +151,9 @@ class RunWriter:
 
 
 def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metric: Metric) -> bool:
-    """Write the view of the sweep's trials if the experiment has none; return whether it has one now.
+    """Write the view of the sweep's trials if it is missing or of an earlier version; return whether there is one now.
 
-    Versions before 0.2 wrote no views.
+    The experiment keeps the sweep that it opens with.
 
     Raises:
         MlflowException: the server does not answer.
@@ -157,8 +161,10 @@ def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metri
     client = connect(location)
     try:
         experiment = client.get_experiment(experiment_id)
-        missing = {name: value for name, value in view_tags(sweep, metric).items() if name not in experiment.tags}
-        _write_tags(client, experiment, missing)
+        views = view_tags(sweep, metric)
+        if names_a_sweep(experiment.tags.get(ALL_VIEW, "")):
+            del views[ALL_VIEW]
+        _write_tags(client, experiment, views)
     except Exception as error:
         if not is_refusal(error):
             raise

@@ -5,20 +5,23 @@ person:
 
 - The switch "Enable telemetry" is off. The server already tells its pages to send nothing.
 - The assistant has opened itself once. Otherwise it hides half of the charts.
+- The news about aliases is read. Otherwise a window covers the list of registered models.
 - The mode is "Model training". Otherwise an experiment opens with an empty page for language models.
-- A sweep's experiment has the columns, filter and charts of its view. Otherwise it shows no metric.
+- A sweep's experiment has the columns, filter and charts of its view. Otherwise it shows no metric. Once another sweep
+  of the experiment has run, the page shows this one, unless the person changed the filter.
 """
 
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from orchestrator.tracking.ui.ui_view import ALL_VIEW
+from orchestrator.tracking.ui.ui_view import ALL_VIEW, FILTER
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -30,12 +33,25 @@ APP = "loratory-ui"
 
 TELEMETRY = "mlflow.settings.telemetry.enabled_v1"
 ASSISTANT = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
+NEWS = "_mlflow_model_registry_promo_modal_dismissed_v1"
 MODE = "mlflow.workflowType_v1"
 """Keys in the browser's storage."""
 TABLE = 'MLflowLocalStorage-1.1-ExperimentPage-["{}"]-ReactComponentState'
 """The key of an experiment's table, by the experiment's id."""
 EXPERIMENTS = 200
 """Most experiments with a default table, the newest first."""
+_SCRIPT = """
+for (const [key, value] of Object.entries(VALUES)) {
+  if (localStorage.getItem(key) === null) localStorage.setItem(key, value);
+}
+const filter = (table) => JSON.parse(table).searchFilter;
+for (const [key, table] of Object.entries(TABLES)) {
+  const kept = localStorage.getItem(key);
+  if (kept === null || (filter(kept) !== filter(table) && new RegExp(FILTER).test(filter(kept)))) {
+    localStorage.setItem(key, table);
+  }
+}
+"""
 
 
 def create() -> "FastAPI":
@@ -46,13 +62,13 @@ def create() -> "FastAPI":
 
     page = Path(str(pages.static_folder)) / "index.html"
     if page.is_file() and "serve" in pages.view_functions:
-        values = {ASSISTANT: "true", MODE: '"machine_learning"'}
+        values = {ASSISTANT: "true", NEWS: "true", MODE: '"machine_learning"'}
         if MLFLOW_DISABLE_TELEMETRY.get():
             values[TELEMETRY] = "false"
         html = page.read_text(encoding="utf-8")
 
         def served_page() -> str:
-            return html.replace("<head>", f"<head>{_script({**values, **_tables()})}", 1)
+            return html.replace("<head>", f"<head>{_script(values, _tables())}", 1)
 
         pages.view_functions["serve"] = served_page
     app: FastAPI = served
@@ -73,13 +89,16 @@ def _tables() -> dict[str, str]:
     return {TABLE.format(each.experiment_id): each.tags[ALL_VIEW] for each in found if ALL_VIEW in each.tags}
 
 
-def _script(values: Mapping[str, str]) -> str:
-    """Return a script for the page's head: it stores the values whose keys the browser does not have."""
+def _script(values: Mapping[str, str], tables: Mapping[str, str]) -> str:
+    """Return a script for the page's head: it stores the values whose keys the browser does not have.
+
+    A table is also stored if the browser has a filter of this program for other trials.
+    """
+    constants = {"VALUES": values, "TABLES": tables, "FILTER": FILTER}
     # An escaped "<" cannot end the script.
-    plain = json.dumps(values).replace("<", "\\u003c")
-    code = "if (localStorage.getItem(key) === null) localStorage.setItem(key, value);"
-    loop = f"for (const [key, value] of Object.entries({plain})) {{ {code} }}"
-    return f"<script>\ntry {{ {loop} }} catch (error) {{}}\n</script>"
+    plain = {name: json.dumps(each).replace("<", "\\u003c") for name, each in constants.items()}
+    code = re.sub("VALUES|TABLES|FILTER", lambda found: plain[found[0]], _SCRIPT)
+    return f"<script>\ntry {{ {code} }} catch (error) {{}}\n</script>"
 
 
 @contextmanager

@@ -19,14 +19,12 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 VIEW_TAG = "mlflow.sharedViewState."
 """Prefix of an experiment's tag with a view."""
 ALL_VIEW = f"{VIEW_TAG}loratory"
-"""The tag with the view of the trials of all sweeps in the experiment."""
+"""The tag with the view of the experiment's start page: the trials of the sweep that ran last."""
 _UNCHANGED: Mapping[str, Any] = {
     "startTime": "ALL",
     "lifecycleFilter": "Active",
     "datasetsFilter": [],
     "modelVersionFilter": "All Runs",
-    "columnOrder": [],
-    "columnWidths": {},
     "runsExpanded": {},
     "runsPinned": [],
     "runsHidden": [],
@@ -43,6 +41,14 @@ _UNCHANGED: Mapping[str, Any] = {
 }
 """MLflow's own values; the state in a browser's storage needs all of them."""
 _TRIALS = f"tags.`{TRIAL_TAG}` != ''"
+_STATE = "tags.`state`"
+_NAME, _STARTED, _DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
+"""MLflow's own columns; it keeps the first two left."""
+_WIDTHS = {_NAME: 160, _STARTED: 125, _STATE: 90}
+"""Widths of columns in pixels, so that the searched metric's whole name is seen; MLflow's default is 100."""
+_BEST_WIDTH, _GAP_WIDTH = 130, 140
+FILTER = r"^(tags\.`loratory\.sweep` = '[0-9a-f]+' AND )?tags\.`loratory\.trial` != ''$"
+"""Pattern of every filter written by this program; early versions named no sweep."""
 PARAMETERS = 8
 """Most searched parameters with a column."""
 GROUPS = ("val", "train", "test", "shift", "gap")
@@ -50,12 +56,14 @@ GROUPS = ("val", "train", "test", "shift", "gap")
 
 
 def view_tags(sweep: SweepRecord, metric: Metric) -> dict[str, str]:
-    """Return the tags of a sweep's experiment: its kind, and the views of this sweep's and of all sweeps' trials."""
-    return {
-        **KIND,
-        ALL_VIEW: json.dumps(_view(sweep, metric, _TRIALS)),
-        f"{VIEW_TAG}{sweep_key(sweep)}": json.dumps(_view(sweep, metric, trials_filter(sweep))),
-    }
+    """Return the tags of a sweep's experiment: its kind, and the view of the trials, also for its start page."""
+    view = json.dumps(_view(sweep, metric))
+    return {**KIND, ALL_VIEW: view, f"{VIEW_TAG}{sweep_key(sweep)}": view}
+
+
+def names_a_sweep(view: str) -> bool:
+    """Return whether a view shows the trials of one sweep; early versions wrote one of all sweeps."""
+    return SWEEP_TAG in view
 
 
 def trials_filter(sweep: SweepRecord) -> str:
@@ -63,21 +71,25 @@ def trials_filter(sweep: SweepRecord) -> str:
     return f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}' AND {_TRIALS}"
 
 
-def _view(sweep: SweepRecord, metric: Metric, runs: str) -> dict[str, Any]:
+def _view(sweep: SweepRecord, metric: Metric) -> dict[str, Any]:
     """Return the view in MLflow's form; MLflow adds the other charts."""
     name = metric.name.rpartition("/")[2]
     metrics = (best_name(metric), f"test/{name}", "overfit_gap_at_best")
     searched = [*sweep.fingerprint.get("space", {})][:PARAMETERS]
+    # MLflow shows tags last, behind the right edge of most screens.
+    columns = [
+        _STATE,
+        *(_column("metrics", mlflow_key(each)) for each in metrics),
+        *(_column("params", each) for each in searched),
+    ]
     return {
         **_UNCHANGED,
-        "searchFilter": runs,
+        "searchFilter": trials_filter(sweep),
         "orderByKey": _column("metrics", mlflow_key(best_name(metric))),
         "orderByAsc": metric.direction is Direction.MINIMIZE,
-        "selectedColumns": [
-            *(_column("metrics", mlflow_key(each)) for each in metrics),
-            *(_column("params", each) for each in searched),
-            _column("tags", "state"),
-        ],
+        "selectedColumns": columns,
+        "columnOrder": [_NAME, _STARTED, *columns, _DURATION],
+        "columnWidths": {**_WIDTHS, columns[1]: _BEST_WIDTH, columns[3]: _GAP_WIDTH},
         "isAccordionReordered": True,
         "compareRunSections": [
             {"uuid": _generated(group), "name": group, "display": True, "isReordered": True, "deleted": False}
