@@ -52,7 +52,7 @@ def test_page_counts_the_tests_of_the_suite(request: pytest.FixtureRequest) -> N
         pytest.skip("a part of the suite was collected")
     for row, result in zip(ELSEWHERE, rows_of(PAGE.read_text()).values(), strict=True):
         stated = sum(int(number) for number in re.findall(r"(\d+) (?:passed|skipped)", result))
-        assert stated <= counts[row.subject] <= stated + max(3, stated // 4), row.subject
+        assert stated <= counts[row.subject] <= stated + max(10, stated // 2), row.subject
 
 
 def test_families_methods_and_sources_of_the_promise_are_rows() -> None:
