@@ -27,7 +27,7 @@ from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.slots.adapter import new_adapter
-from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.hardware import choose_device, dtype_of, number_format
 
 
 class Trials:
@@ -47,7 +47,7 @@ class Trials:
             device=device,
         )
         data = TaskData(load.objective, load.data, load_tokenizer(load.model, classifies=True))
-        dtype = torch.bfloat16 if computes_in_bfloat16(Precision.AUTO, device) else torch.float32
+        dtype = dtype_of(number_format(Precision.AUTO, device))
         pack = Pack(load.model, load.objective, device, dtype)
         self._stepper = Stepper(pack, load.objective, data.tokenizer, threads=usable_cores(), tokens=1)
         self._trials = []

@@ -33,7 +33,7 @@ from benchmarks.worker import Job, Worker, adapter_weights
 from orchestrator.core.methods.quantisation import Quantisation, require_package
 from orchestrator.core.sweeps.plan import Precision
 from orchestrator.core.system.environment import set_environment_defaults, usable_cores
-from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.hardware import choose_device, dtype_of, number_format
 
 
 def product_rate(load: Workload, device: str, dtype: torch.dtype) -> float:
@@ -132,7 +132,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     name = choose_device(device)
     if quantisation is not None:
         require_package(quantisation)
-    dtype = torch.bfloat16 if computes_in_bfloat16(Precision.AUTO, name) else torch.float32
+    dtype = dtype_of(number_format(Precision.AUTO, name))
     job = Job(
         base=model.value,
         slots=0,

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from orchestrator.core.sweeps.plan import Precision
 from orchestrator.core.system.environment import usable_cores
-from orchestrator.training.process.hardware import computes_in_bfloat16
+from orchestrator.training.process.hardware import number_format
 
 if TYPE_CHECKING:
     import optuna
@@ -78,7 +78,7 @@ def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
         save_total_limit=1,
         report_to=[],
         use_cpu=setup.device == "cpu",
-        bf16=setup.tuned and computes_in_bfloat16(Precision.AUTO, setup.device),
+        bf16=setup.tuned and number_format(Precision.AUTO, setup.device) is Precision.BFLOAT16,
         disable_tqdm=True,
         train_sampling_strategy="group_by_length" if setup.tuned else "random",
         **({} if config is None else named(config)),

@@ -19,7 +19,7 @@ from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits,
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test, record_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.data.task_data import TaskData
-from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.hardware import choose_device, dtype_of, number_format
 from orchestrator.training.process.memory import use_one_arena
 from orchestrator.training.reference import add_references
 
@@ -31,7 +31,7 @@ class EngineContext:
         plan: the sweep's plan.
         objective: the task.
         device: ``cpu`` or ``cuda``.
-        bfloat16: whether training computes in bfloat16.
+        dtype: number format of training's matrix products.
         without_adapter: the base model's behaviour on general text; None: not measured yet.
     """
 
@@ -49,7 +49,7 @@ class EngineContext:
         self.device = choose_device(plan.device)
         tokenizer = load_tokenizer(plan.model, classifies=objective.head.classifies)
         self._data: TaskData | None = TaskData(objective, plan.data, tokenizer, splits, plan.row_digests)
-        self.bfloat16 = computes_in_bfloat16(plan.precision, self.device)
+        self.dtype = dtype_of(number_format(plan.precision, self.device))
         self.without_adapter: Behaviour | None = None
 
     @property

@@ -510,12 +510,15 @@ class EngineContract(AdapterContract):
         run.close()
         return report.metrics["val/loss"]
 
-    def test_bfloat16_is_close_to_float32(self, build: Callable[..., Engine], tmp_path: Path) -> None:
-        engine = build("bfloat16", precision=Precision.BFLOAT16)
+    @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
+    def test_two_bytes_are_close_to_float32(
+        self, build: Callable[..., Engine], tmp_path: Path, precision: Precision
+    ) -> None:
+        engine = build("rough", precision=precision)
         rough = self.all_reports(engine, self.task())[-1]
         exact = self.all_reports(build("float32"), self.task())[-1]
         assert rough.metrics["val/loss"] != exact.metrics["val/loss"]
         assert rough.metrics["val/loss"] == pytest.approx(exact.metrics["val/loss"], rel=0.02)
-        adapter = tmp_path / "bfloat16" / (rough.checkpoint or "") / "adapter"
+        adapter = tmp_path / "rough" / (rough.checkpoint or "") / "adapter"
         measured = build("float32").measure(adapter, self.task(), "validation")
         assert measured.metrics["loss"] == pytest.approx(rough.metrics["val/loss"], rel=self.bfloat16_error)

@@ -46,7 +46,18 @@ def test_methods_without_packs_need_no_engine(path: Path, method: str) -> None:
     ("overrides", "rule"),
     [
         ([METHODS.format("full, lora"), "training.attention=sdpa"], "sdpa needs resources: {engine: solo}"),
-        (["training.precision=float16"], "gradients underflow in float16, and no engine scales the loss"),
+        (
+            [SOLO, "training={precision: float16, deepspeed: zero2}"],
+            "float16 is trained without DeepSpeed only; use bfloat16 or float32",
+        ),
+        (
+            [SOLO, "training.precision=float16", "resources.workers_per_trial=2"],
+            "float16 is trained in one process per trial; use bfloat16 or float32",
+        ),
+        (
+            [METHODS.format("lora, adalora"), "training.precision=float16"],
+            "adalora needs a gradient in every update, and float16 drops some; use float32",
+        ),
         (["training.compile=true"], "torch.compile compiles again for each shape"),
         (["training.attention=sdpa"], "the packed engine has its own attention; sdpa needs resources: {engine: solo}"),
         (["training.gradient_checkpointing=true"], "true needs resources: {engine: solo}"),

@@ -66,6 +66,7 @@ ANSWERED = ("written", "summaries", "translations")
 SAME_HEAD = "not run here; the family has the same head as in the first task"
 NO_HEAD = "not run here; docs/families.md has its heads"
 BY_TOKEN = "not supported here: peft lengthens the outputs per token by the virtual tokens"
+NOT_TRIED_BY_TOKEN = "not offered here: peft keeps the length of outputs per token, but it was not tried"
 IN_ONE_PART = "not supported here: peft puts virtual tokens in one of the two parts alone"
 TWO_PARTS = "a classifier with encoder and decoder takes no virtual tokens"
 NO_PACK = "the model does not pack with this head; docs/families.md has the reason"
@@ -124,7 +125,7 @@ def _task(
 
 
 _WRITES = {"bert": NO_TEXT, "roberta": NO_TEXT}
-_NO_PROMPTS = {"prompt_tuning": BY_TOKEN, "prefix_tuning": BY_TOKEN, "p_tuning": BY_TOKEN}
+_NO_PROMPTS = {"prompt_tuning": BY_TOKEN, "prefix_tuning": NOT_TRIED_BY_TOKEN, "p_tuning": BY_TOKEN}
 _NO_HEAD = {"head": NOT_A_HEAD}
 _T5_WRITES = {"t5": {"prompt_tuning": IN_ONE_PART, "prefix_tuning": IN_ONE_PART}}
 

@@ -18,12 +18,14 @@ class Precision(enum.StrEnum):
     """Number format of the matrix products.
 
     The solo engine keeps weights, optimizer states and evaluation in float32. The packed engine also holds the frozen
-    weights in this format and evaluates in it; the kept adapters are measured again in float32.
+    weights in this format and evaluates in it; the kept adapters are measured again in float32. In float16 each trial
+    scales its loss.
     """
 
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 WeightFormat = Literal[Precision.FLOAT32, Precision.BFLOAT16]

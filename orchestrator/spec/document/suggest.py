@@ -21,6 +21,8 @@ _OTHER_WORDS = {
     "wd": "weight_decay",
     "fp32": "float32",
     "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
     "bayes": "surrogate",
     "bayesian": "surrogate",
     "bo": "surrogate",

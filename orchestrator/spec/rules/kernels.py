@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from orchestrator.core.methods.catalogue import LORA
+from orchestrator.core.methods.catalogue import ADALORA, LORA
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.core.sweeps.plan import Attention, EngineName, Precision
 from orchestrator.core.system.environment import not_installed
@@ -29,12 +29,25 @@ def check_kernels(file: SweepFile, fixed: Mapping[str, ParamValue], space: Space
     if training.gradient_checkpointing and not solo:
         message = "the packed engine keeps the activations of a step; true needs resources: {engine: solo}"
         problems.add(("training", "gradient_checkpointing"), message)
+    if training.precision is Precision.FLOAT16:
+        _check_float16(file, fixed, space, problems)
     if training.compile:
         message = (
             "is not possible: batches have different lengths and trials different ranks, and torch.compile compiles "
             "again for each shape; leave it out"
         )
         problems.add(("training", "compile"), message)
+
+
+def _check_float16(file: SweepFile, fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+    """Check that no trial in float16 needs more than its own loss scale."""
+    path = ("training", "precision")
+    if file.training.deepspeed is not None:
+        problems.add(path, "float16 is trained without DeepSpeed only; use bfloat16 or float32")
+    if file.resources.workers_per_trial > 1:
+        problems.add(path, "float16 is trained in one process per trial; use bfloat16 or float32")
+    if any(trial["method"] == ADALORA for trial in possible(space, fixed, ("method",))):
+        problems.add(path, f"{ADALORA} needs a gradient in every update, and float16 drops some; use float32")
 
 
 def _check_flash(file: SweepFile, problems: Problems) -> None:

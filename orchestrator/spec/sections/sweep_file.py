@@ -6,7 +6,7 @@ without a real default.
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag
+from pydantic import AfterValidator, ConfigDict, Field, Tag
 
 from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.metric import Direction
@@ -52,13 +52,6 @@ def _share(value: float) -> float:
     """Check a GPU share; Ray counts in ten-thousandths and would round a smaller share to 0."""
     if 0 < value < 1e-4:
         raise rule_error("0 or a value >= 0.0001 is needed")
-    return value
-
-
-def _precision(value: object) -> object:
-    """Refuse float16 by name; other values are left to the field."""
-    if isinstance(value, str) and value in {"float16", "fp16", "half"}:
-        raise rule_error("gradients underflow in float16, and no engine scales the loss: auto or bfloat16 is needed")
     return value
 
 
@@ -138,8 +131,9 @@ class Adapter(Section):
 class Training(Section):
     """The device, the number format and the fixed training settings."""
 
-    precision: Annotated[Precision, Field(strict=False), BeforeValidator(_precision)] = Field(
-        default=Precision.AUTO, description="number format of the base model"
+    precision: Annotated[Precision, Field(strict=False)] = Field(
+        default=Precision.AUTO,
+        description="number format of the base model; float16 scales the loss, for GPUs without bfloat16",
     )
     attention: Annotated[Attention, Field(strict=False)] = Field(
         default=Attention.AUTO,

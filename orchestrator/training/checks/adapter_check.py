@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.core.errors import UserError
 from orchestrator.core.methods.catalogue import LENGTH, METHODS, OPTIONS, VIRTUAL_TOKENS, takers
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweeps.plan import EngineName, EnginePlan
+from orchestrator.core.sweeps.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.trials.settings import RULES, TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.checks.model_notes import model_notes
@@ -15,7 +15,7 @@ from orchestrator.training.checks.positions import position_bound
 from orchestrator.training.model.adapters import adapt, reason_of
 from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.structure import copy_structure, load_structure, without_repetitions
-from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.hardware import choose_device, number_format
 from orchestrator.training.process.memory import out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def check_adapters(plan: EnginePlan, objective: Objective, structure: Base | Non
     if refused:
         lines = [_line(attempts, trial, trials, plan.searched) for trial in refused]
         raise UserError("\n".join(dict.fromkeys(lines)))
-    packed = plan.engine is EngineName.PACKED and computes_in_bfloat16(plan.precision, choose_device(plan.device))
+    held_in = number_format(plan.precision, choose_device(plan.device))
+    packed = plan.engine is EngineName.PACKED and held_in is not Precision.FLOAT32
     return model_notes(base, objective.head, trials, plan.quantisation, 2 if packed else 4)
 
 

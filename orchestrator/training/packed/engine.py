@@ -44,7 +44,6 @@ class PackedEngine:
         """Load nothing yet; the base model is loaded for the first trial with a slot."""
         self._context = context
         self._measure_general = measure_general
-        self._dtype = torch.bfloat16 if context.bfloat16 else torch.float32
         self._stepper: Stepper | None = None
         self._pack: Pack | None = None
         self._unfit: str | None = None  # why the base model cannot be packed; empty: it can; None: not tried yet
@@ -60,7 +59,7 @@ class PackedEngine:
                 return Capacity(slots=most, why="")
             torch.set_num_threads(plan.threads)
             smallest, largest = {**plan.smallest, **kind}, {**plan.largest, **kind}
-            return Sizing(context, self._dtype, smallest=smallest, largest=largest).choose(most)
+            return Sizing(context, context.dtype, smallest=smallest, largest=largest).choose(most)
 
         capacity = capacity_for(plan.kinds, self._reason_not_to_pack, sized)
         if not capacity.packs:
@@ -246,7 +245,7 @@ class PackedEngine:
             self._unfit = self._reason_base_cannot_pack(settings) or ""
             if not self._unfit:
                 with kept_random_state():  # weights missing in the model's files are drawn at random
-                    self._pack = Pack(plan.model, context.objective, context.device, self._dtype, plan.quantisation)
+                    self._pack = Pack(plan.model, context.objective, context.device, context.dtype, plan.quantisation)
                 self._stepper = Stepper(self._pack, context.objective, context.data.tokenizer, plan.threads)
         if self._pack is None:
             raise CannotPackError(f"{plan.model} cannot be packed: {self._unfit}")

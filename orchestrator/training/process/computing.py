@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.methods.deepspeed import OFFLOAD, PARAMETERS, WEIGHTS, ZERO
 from orchestrator.core.sweeps.plan import Attention, EngineName, EnginePlan, Precision
-from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.hardware import choose_device, number_format
 
 _LARGE = 0.4
 """Share of the device's memory from which on weights and training state leave too little for activations."""
@@ -88,12 +88,15 @@ def _device_bytes() -> int:
 
 
 def _precision(plan: EnginePlan, device: str) -> str:
-    bfloat16 = computes_in_bfloat16(plan.precision, device)
-    name = "bfloat16" if bfloat16 else "float32"
+    chosen = number_format(plan.precision, device)
     if plan.precision is not Precision.AUTO:
-        return f"{name}: set by training.precision"
+        scaled = ", and each trial scales its loss" if chosen is Precision.FLOAT16 else ""
+        return f"{chosen}: set by training.precision{scaled}"
     what = "this GPU" if device.startswith("cuda") else "this CPU"
-    return f"{name}: {what} {'has' if bfloat16 else 'has no'} instructions for bfloat16 products"
+    if chosen is Precision.BFLOAT16:
+        return f"{chosen}: {what} has instructions for bfloat16 products"
+    faster = "; training.precision: float16 is faster" if device.startswith("cuda") else ""
+    return f"{chosen}: {what} has no instructions for bfloat16 products{faster}"
 
 
 def _attention(plan: EnginePlan, device: str) -> str:

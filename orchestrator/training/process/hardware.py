@@ -24,19 +24,29 @@ def choose_device(device: str) -> str:
     return device
 
 
-def computes_in_bfloat16(precision: Precision, device: str) -> bool:
-    """Return whether training computes matrix products in bfloat16.
+def number_format(precision: Precision, device: str) -> Precision:
+    """Return the number format of training's matrix products: float32, bfloat16 or float16.
 
-    ``auto`` requires native hardware support: emulated bfloat16 is slower than float32.
+    ``auto`` selects bfloat16 with native hardware support, because emulated bfloat16 is slower than float32.
     """
     import torch
 
     if precision is not Precision.AUTO:
-        return precision is Precision.BFLOAT16
+        return precision
     if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        native = bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return Precision.BFLOAT16 if native else Precision.FLOAT32
+
+
+def dtype_of(number_format: Precision) -> "torch.dtype":
+    """Return torch's name of a number format other than ``auto``."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, number_format.value)
+    return dtype
 
 
 def to_device(values: "torch.Tensor", device: str) -> "torch.Tensor":

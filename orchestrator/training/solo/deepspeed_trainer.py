@@ -17,7 +17,7 @@ from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.training.model.adapters import Adapted
 from orchestrator.training.model.quiet import quiet_libraries
-from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
+from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs, autocast
 from orchestrator.training.solo.workers import one_thread
 from orchestrator.training.solo.zero import SteppedByEngine, join_world, launch_variables, start_engine, stop_engine
 
@@ -63,7 +63,7 @@ class DeepSpeedTrainer(SoloTrainer):
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Start the engine over the model and AdamW; return the optimizer for Trainer."""
         if self.engine is None:
-            model_in_format = _AutocastModel(self._adapted.model, bfloat16=self._training_inputs.bfloat16)
+            model_in_format = _AutocastModel(self._adapted.model, self._training_inputs.dtype)
             self.engine = start_engine(model_in_format, self.optimizer, self._config, self._settings, self._device)
             self.optimizer = SteppedByEngine(self.optimizer, self.engine)
         return self.optimizer
@@ -139,13 +139,13 @@ class DeepSpeedTrainer(SoloTrainer):
 class _AutocastModel(torch.nn.Module):
     """The model for the engine, with autocast inside: DeepSpeed disables an autocast around its forward."""
 
-    def __init__(self, model: torch.nn.Module, *, bfloat16: bool) -> None:
+    def __init__(self, model: torch.nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.model = model
-        self._bfloat16 = bfloat16
+        self._dtype = dtype
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the logits of a micro-batch."""
         device = next(iter(inputs.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self._bfloat16):
+        with autocast(device, self._dtype):
             return forward(self.model, inputs)

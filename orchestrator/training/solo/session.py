@@ -75,7 +75,7 @@ class Session:
             tokenizer=context.data.tokenizer,
             rows=self._update_plan.rows,
             order=self._update_plan.order,
-            bfloat16=context.bfloat16,
+            dtype=context.dtype,
             packed_length=packed_length,
             class_weights=self._update_plan.class_weights,
             worker=self._worker,

@@ -3,9 +3,10 @@
 Reports are written by a callback.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from typing_extensions import override
 
-from orchestrator.core.errors import DivergedError
 from orchestrator.core.methods.catalogue import ADALORA, FULL
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.trials.settings import TrialSettings
@@ -27,6 +27,7 @@ from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import WEIGHTS, Adapted, merged, save_adapter
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
+from orchestrator.training.process.loss_scale import LossScale, diverged
 from orchestrator.training.solo.adalora import RankSchedule
 from orchestrator.training.solo.packing import pack_rows
 from orchestrator.training.solo.workers import ALONE, Worker
@@ -39,6 +40,8 @@ TRAINABLE = "trainable.safetensors"
 """File of the trainable parameters in a checkpoint, by their names in the model."""
 _RANKS = "ranks.safetensors"
 """The state of AdaLoRA's schedule."""
+_SCALE = "loss_scale.json"
+"""The state of the loss scale, in float16."""
 _SCHEDULES = {
     "linear": "linear",
     "cosine": "cosine",
@@ -58,7 +61,7 @@ class TrainingInputs:
         order: indices into ``rows``, one list per update (optimizer step).
         packed_length: most tokens of a packed sequence; None: rows are padded.
         class_weights: weight of each class in the loss; None: all rows count alike.
-        bfloat16: compute the matrix products of the forward in bfloat16. All weights stay float32.
+        dtype: number format of the matrix products of the forward. All weights stay float32.
         worker: the process's place among the trial's workers; it trains on its share of each micro-batch.
     """
 
@@ -66,7 +69,7 @@ class TrainingInputs:
     tokenizer: "PreTrainedTokenizerBase"
     rows: Sequence[Example]
     order: Sequence[Sequence[int]]
-    bfloat16: bool
+    dtype: torch.dtype = torch.float32
     packed_length: int | None = None
     class_weights: tuple[float, ...] | None = None
     worker: Worker = ALONE
@@ -96,6 +99,7 @@ class SoloTrainer(Trainer):
             optimizers=(self._build_optimiser(adapted, task.settings), None),
         )
         self.remove_callback(PrinterCallback)
+        self.loss_scale = LossScale() if inputs.dtype is torch.float16 else None
         self._ranks = RankSchedule(adapted.model) if task.settings.method == ADALORA else None
         if self._ranks is not None:
             self.add_callback(self._ranks)
@@ -138,8 +142,10 @@ class SoloTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Return the sum of the losses of a micro-batch, not divided by its units."""
+        """Return the sum of the losses of a micro-batch, not divided by its units, times the loss scale."""
         loss, logits = self._summed_loss(model, inputs)
+        if self.loss_scale is not None:
+            loss = loss * self.loss_scale.factor
         return (loss, {"logits": logits}) if return_outputs else loss
 
     def _summed_loss(
@@ -158,7 +164,7 @@ class SoloTrainer(Trainer):
 
     def _logits(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         device = next(iter(inputs.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self._training_inputs.bfloat16):
+        with autocast(device, self._training_inputs.dtype):
             return forward(model, inputs)
 
     def training_step(
@@ -171,6 +177,8 @@ class SoloTrainer(Trainer):
 
         This is the exact gradient of the mean loss. Trainer averages the means of the micro-batches instead, which is
         wrong if they hold different numbers of units.
+
+        A gradient that overflows float16 is dropped: AdamW changes nothing in its step. The update counts as made.
 
         Raises:
             DivergedError: the loss or the gradient is not finite; the optimizer step is not made.
@@ -194,17 +202,21 @@ class SoloTrainer(Trainer):
         self.update_loss, self.update_norm = torch.stack([loss_sum / units, norm]).tolist()
         self._loss_sum.zero_()
         self._units.zero_()
-        if not (math.isfinite(self.update_loss) and math.isfinite(self.update_norm)):
-            raise DivergedError(
-                f"training loss {self.update_loss:.4g} with gradient norm {self.update_norm:.4g} "
-                f"at update {self.state.global_step + 1}"
-            )
+        scale, finite = self.loss_scale, math.isfinite(self.update_norm)
+        if not (math.isfinite(self.update_loss) and (finite or (scale is not None and scale.skip()))):
+            raise diverged(self.update_loss, self.update_norm, self.state.global_step + 1, scale)
+        if not finite:
+            for parameter in self._parameters:
+                parameter.grad = None
+        elif scale is not None:
+            scale.step_made()
 
     def _divide_and_clip(self, units: torch.Tensor) -> torch.Tensor:
         """Divide the gradient by the update's units and clip it; return its norm before clipping."""
+        divisor = units if self.loss_scale is None else units * self.loss_scale.factor
         for parameter in self._parameters:
             if parameter.grad is not None:
-                parameter.grad.div_(units)
+                parameter.grad.div_(divisor)
         if self._ranks is not None:
             self._ranks.add_penalty()
         return torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
@@ -223,6 +235,8 @@ class SoloTrainer(Trainer):
         """
         folder = Path(output_dir or str(self.args.output_dir))
         save_adapter(self._adapted, folder / ADAPTER)
+        if self.loss_scale is not None:
+            (folder / _SCALE).write_text(json.dumps(self.loss_scale.state()), encoding="utf-8")
         if self._settings.method == FULL:
             return
         state = {name: p.detach().cpu().contiguous() for name, p in self._trainable()}
@@ -232,7 +246,10 @@ class SoloTrainer(Trainer):
 
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        """Load the trainable parameters written by ``save_model``."""
+        """Load the trainable parameters and the loss scale written by ``save_model``."""
+        if self.loss_scale is not None:
+            stored = (Path(resume_from_checkpoint) / _SCALE).read_text(encoding="utf-8")
+            self.loss_scale.load(json.loads(stored))
         if self._settings.method == FULL:
             from peft import set_peft_model_state_dict
 
@@ -259,6 +276,11 @@ class SoloTrainer(Trainer):
         assert self.optimizer is not None
         group = self.optimizer.param_groups[0]
         return float(self._settings.learning_rate * group["lr"] / group["initial_lr"])
+
+
+def autocast(device: str, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Return a context whose matrix products are computed in a number format; float32 changes nothing."""
+    return nullcontext() if dtype is torch.float32 else torch.autocast(device, dtype)
 
 
 def training_arguments(task: TrialTask, updates: int, folder: Path, device: str) -> TrainingArguments:

@@ -57,6 +57,7 @@ class World:
         packed: bool = True,
         device: str = "cpu",
         grouped: bool | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.objective = objective
         self.source = Source(origin=Origin.LOCAL, name=str(model))
@@ -75,7 +76,7 @@ class World:
         )
         self.data = TaskData(objective, data, load_tokenizer(self.source))
         if packed:
-            self.pack = Pack(self.source, objective, device, torch.float32, quantisation, grouped=grouped)
+            self.pack = Pack(self.source, objective, device, dtype, quantisation, grouped=grouped)
             self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2, tokens=1)
 
     def slot_trial(self, trial: TrialTask, b_std: float = 0.0) -> SlotTrial:

@@ -45,7 +45,7 @@ class TestLlama(Packed, EngineContract):
 class TestT5(Packed, AdapterContract):
     objective = TinySeq2Seq()
     targets = "q,v,wo"
-    test_bfloat16 = EngineContract.test_bfloat16_is_close_to_float32
+    test_two_bytes = EngineContract.test_two_bytes_are_close_to_float32
 
     def write_model(self, folder: Path) -> Path:
         return tiny_t5(folder)

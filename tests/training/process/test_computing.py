@@ -35,6 +35,11 @@ def test_choices_follow_the_hardware_and_the_engine() -> None:
     assert mixed.precision == packed.precision == solo.precision
 
 
+def test_float16_states_its_loss_scale() -> None:
+    found = computing(replace(PLAN, precision=Precision.FLOAT16)).precision
+    assert found == "float16: set by training.precision, and each trial scales its loss"
+
+
 @pytest.mark.parametrize("chosen", [True, False])
 def test_choices_of_the_user_come_first(chosen: bool) -> None:
     plan = replace(PLAN, precision=Precision.FLOAT32, attention=Attention.SDPA, checkpointing=chosen)

@@ -5,7 +5,7 @@ import torch
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.sweeps.plan import Precision
-from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.hardware import choose_device, number_format
 
 
 def test_device_and_precision_follow_the_hardware() -> None:
@@ -14,7 +14,8 @@ def test_device_and_precision_follow_the_hardware() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="device: cuda needs a CUDA device"):
             choose_device("cuda")
-    assert computes_in_bfloat16(Precision.BFLOAT16, "cpu")
-    assert not computes_in_bfloat16(Precision.FLOAT32, "cpu")
-    native = torch.cpu.get_capabilities()
-    assert computes_in_bfloat16(Precision.AUTO, "cpu") == bool(native.get("avx512_bf16") or native.get("amx_bf16"))
+    for given in (Precision.FLOAT32, Precision.BFLOAT16, Precision.FLOAT16):
+        assert number_format(given, "cpu") is given
+    capabilities = torch.cpu.get_capabilities()
+    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    assert number_format(Precision.AUTO, "cpu") is (Precision.BFLOAT16 if native else Precision.FLOAT32)

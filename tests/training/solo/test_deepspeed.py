@@ -87,7 +87,7 @@ def trained(
     folder: Path,
     settings: TrialSettings = SETTINGS,
     *,
-    bfloat16: bool = False,
+    dtype: torch.dtype = torch.float32,
     model: tuple[Callable[[Path], Path], Objective] = (tiny_bert, TinyClassification()),
 ) -> Trained:
     build, objective = model
@@ -97,7 +97,7 @@ def trained(
     torch.manual_seed(5)
     adapted = adapt(load_base(source, objective, "cpu"), settings, objective.head)
     order = data_order([len(row["input_ids"]) for row in rows], settings.rows_per_update, UPDATES, 3)
-    inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=rows, order=order, bfloat16=bfloat16)
+    inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=rows, order=order, dtype=dtype)
     task, watch = TrialTask(number=0, settings=settings, seed=3), Watch()
     scratch = folder / "scratch"
     trainer = (
@@ -162,9 +162,9 @@ class TestAsWithout:
 
     def test_bfloat16_products_are_the_same(self, clipping: TrialSettings, expected: Trained, tmp_path: Path) -> None:
         config = NAMED["zero2"]
-        rough = trained(None, tmp_path, clipping, bfloat16=True)
+        rough = trained(None, tmp_path, clipping, dtype=torch.bfloat16)
         assert rough.updates != expected.updates
-        assert_same(trained(config, tmp_path, clipping, bfloat16=True), rough, config)
+        assert_same(trained(config, tmp_path, clipping, dtype=torch.bfloat16), rough, config)
 
     @pytest.mark.filterwarnings("ignore")
     def test_diverging_update_is_not_made(self, clipping: TrialSettings, expected: Trained, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_accumulated_batches_give_the_gradient_of_one(
             batch_size=size, accumulation=8 // size, max_grad_norm=1e9, label_smoothing=label_smoothing
         )
         model = adapted(source, objective, settings)
-        inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=rows, order=[ROWS], bfloat16=False)
+        inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=rows, order=[ROWS])
         trainer = SoloTrainer(model, inputs, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
         trainer.train()
         found[size] = (trainer.update_loss, trainer.update_norm)
@@ -85,9 +85,7 @@ def test_gradient_is_clipped_at_its_total_norm(source: Source, objective: Object
     data = TaskData(objective, DataPlan(source=source, train=30, validation=2, test=2), load_tokenizer(source))
     settings = TrialSettings(batch_size=8, max_grad_norm=1e-3)
     model = adapted(source, objective, settings)
-    inputs = TrainingInputs(
-        objective=objective, tokenizer=data.tokenizer, rows=data.split("train", 32), order=[ROWS], bfloat16=False
-    )
+    inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=data.split("train", 32), order=[ROWS])
     trainer = SoloTrainer(model, inputs, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
     seen: list[float] = []
 

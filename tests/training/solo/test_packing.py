@@ -80,7 +80,6 @@ def test_packed_update_equals_the_padded_one(tmp_path: Path) -> None:
             tokenizer=tokenizer,
             rows=rows,
             order=[[*range(8)]],
-            bfloat16=False,
             packed_length=packed_length,
         )
         trainer = SoloTrainer(model, inputs, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])

@@ -22,6 +22,7 @@ from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.masks.streams import DropoutStream
 from orchestrator.training.packed.slots.adapter import Adapter
 from orchestrator.training.packed.slots.updates import SlotUpdate
+from orchestrator.training.process.loss_scale import LossScale
 
 _MOMENTS = {"mean": "means", "square": "squares"}
 """AdamW's moments: prefix of their keys in a checkpoint, and name in ``ParameterStack``."""
@@ -33,6 +34,7 @@ class SlotTrial:
     Attributes:
         slot: index of the slot.
         random: random stream of the trial's dropout masks.
+        loss_scale: the scale of its loss; None unless the pack computes in float16.
         update: updates made.
         batches: batches of the current update with gradients already summed.
         tokens_trained: tokens of all batches since the trial entered the slot, padding included.
@@ -58,6 +60,7 @@ class SlotTrial:
         self._trained_rank = adapter.trained_rank
         self.slot = pack.add(adapter, task.settings.dropout)
         self.update = 0
+        self.loss_scale = LossScale() if pack.dtype is torch.float16 else None
         self.random = DropoutStream(task.seed, task.settings.dropout, pack.device)
         self.batches = 0
         self.tokens_trained = 0
@@ -111,12 +114,29 @@ class SlotTrial:
             slot=self.slot,
             rank=self._trained_rank,
             settings=self.task.settings,
-            number=self.update + 1,
+            number=self.update + 1 - (0 if self.loss_scale is None else self.loss_scale.skipped),
             schedule_factor=self._schedule_factor(),
         )
 
-    def begin_next_update(self) -> None:
-        """Count an update as made."""
+    @property
+    def loss_factor(self) -> float:
+        """The factor of the loss; 1 unless the pack computes in float16."""
+        return 1.0 if self.loss_scale is None else self.loss_scale.factor
+
+    def make_update(self) -> None:
+        """Count the current update as made."""
+        if self.loss_scale is not None:
+            self.loss_scale.step_made()
+        self._begin_next_update()
+
+    def skip_update(self) -> bool:
+        """Count the current update without an optimizer step; return False if the trial cannot continue so."""
+        if self.loss_scale is None or not self.loss_scale.skip():
+            return False
+        self._begin_next_update()
+        return True
+
+    def _begin_next_update(self) -> None:
         self.update += 1
         self.batches = 0
         self._heartbeat.beat(self.update * self.task.settings.rows_per_update)
@@ -188,11 +208,15 @@ class SlotTrial:
             state |= {f"{prefix}/{name}": self._view(name, moment) for name in tensors}
         state["generator"] = self.random.state()
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        save_file(state, file, metadata={"progress": json.dumps({"update": self.update})})
+        progress = {"update": self.update, "loss_scale": self.loss_scale and self.loss_scale.state()}
+        save_file(state, file, metadata={"progress": json.dumps(progress)})
 
     def _restore(self, checkpoint: Path) -> None:
         with safe_open(checkpoint / SLOT_STATE, framework="pt") as file:
-            self.update = json.loads(file.metadata()["progress"])["update"]
+            progress = json.loads(file.metadata()["progress"])
+            self.update = progress["update"]
+            if self.loss_scale is not None:
+                self.loss_scale.load(progress["loss_scale"])
             self.pack.load(self.slot, {name: file.get_tensor(f"parameter/{name}") for name in self._adapter.tensors})
             for prefix, moment in _MOMENTS.items():
                 for name in self._adapter.tensors:

@@ -19,8 +19,9 @@ from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_
 from orchestrator.training.packed.execution.writing import Writer
 from orchestrator.training.packed.layout.blocks import Block, batch_layout
 from orchestrator.training.packed.masks.create import create_masks
-from orchestrator.training.packed.slots.updates import SlotUpdate, apply_updates, gradient_norms
+from orchestrator.training.packed.slots.updates import SlotUpdate, apply_updates, drop_gradients, gradient_norms
 from orchestrator.training.process.hardware import to_device
+from orchestrator.training.process.loss_scale import diverged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,7 +104,8 @@ class Stepper:
         On a CPU every trial trains on about the same number of tokens, on a device on the same number of batches. The
         step ends for all trials when the first reaches a report point. The gradient of an update is the gradient of
         its mean loss over all its rows: the summed gradients of its batches, divided by the units of all batches,
-        then clipped. A trial with a loss or gradient that is not finite makes no update.
+        then clipped. A trial with a loss or gradient that is not finite makes no update; in float16 a gradient that
+        overflows is dropped, and the trial continues with a smaller loss scale.
         """
         upcoming = self._upcoming(trials)
         parts = self._split(trials, lambda trial: sum(upcoming[trial]))
@@ -190,20 +192,24 @@ class Stepper:
         sums_U2 = torch.stack([self._sums.pop(trial.slot) for trial in completing])
         units_U = torch.where(sums_U2[:, 1] > 0, sums_U2[:, 1], 1.0)
         norms_U = gradient_norms(parameters, updates)
+        factors = [trial.loss_factor for trial in completing]
+        if set(factors) != {1.0}:
+            norms_U = norms_U / to_device(torch.tensor(factors), parameters.device)
         statistics = torch.stack([sums_U2[:, 0] / units_U, norms_U / units_U, units_U], dim=1).tolist()
-        diverged, finite_updates, scales = {}, list[SlotUpdate](), list[float]()
-        for trial, update, (loss, norm, units) in zip(completing, updates, statistics, strict=True):
+        diverged_trials, finite_updates, scales = dict[int, DivergedError](), list[SlotUpdate](), list[float]()
+        for trial, update, factor, (loss, norm, units) in zip(completing, updates, factors, statistics, strict=True):
             trial.loss = loss
             if math.isfinite(loss) and math.isfinite(norm):
                 finite_updates.append(update)
-                scales.append(min(1.0, trial.task.settings.max_grad_norm / (norm + 1e-6)) / units)
-                trial.begin_next_update()
+                scales.append(min(1.0, trial.task.settings.max_grad_norm / (norm + 1e-6)) / units / factor)
+                trial.make_update()
+            elif math.isfinite(loss) and trial.skip_update():
+                drop_gradients(parameters, trial.slot)
             else:
-                diverged[trial.task.number] = DivergedError(
-                    f"training loss {loss:.4g} with gradient norm {norm:.4g} at update {trial.update + 1}"
-                )
+                number = trial.task.number
+                diverged_trials[number] = diverged(loss, norm, trial.update + 1, trial.loss_scale)
         apply_updates(parameters, finite_updates, scales)
-        return diverged
+        return diverged_trials
 
     def _backward(self, collated: _Batch) -> None:
         pack, trials = self._pack, collated.trials
@@ -220,7 +226,11 @@ class Stepper:
         losses = {(trial.task.settings.label_smoothing, trial.update_plan.class_weights) for trial in trials}
         same_loss = len(losses) == 1 and not isinstance(self._objective, LossOfSettings)
         if same_loss and not logits.by_token and pack.device != "cpu":  # the losses of all rows at once
-            gradient, loss_B, units_B = self._loss(logits.all_slots.detach(), batch, trials[0])
+            gradient, loss_B, units_B = self._loss(logits.all_slots.detach(), batch, trials[0], 1.0)
+            if pack.dtype is torch.float16:
+                factors = [trial.loss_factor for trial in trials]
+                factors_B = torch.tensor(factors).repeat_interleave(torch.tensor(collated.counts))
+                gradient *= to_device(factors_B[:, None], pack.device)
             sums_G2 = layout.rows_by_block.pad(torch.stack([loss_B, units_B], dim=1), fill=0.0).sum(1)
         else:
             # Trial by trial: the float32 logits of a language-model head for all slots can exceed the model's size.
@@ -228,7 +238,7 @@ class Stepper:
             blocks = zip(trials, layout.blocks, logits.by_slot(), logits.split(gradient), strict=True)
             for trial, block, slot_logits, slot_gradient in blocks:
                 inputs = _block_inputs(batch, block, slot_logits)
-                computed, loss_B, units_B = self._loss(slot_logits, inputs, trial)
+                computed, loss_B, units_B = self._loss(slot_logits, inputs, trial, trial.loss_factor)
                 slot_gradient.copy_(computed)
                 sums.append(torch.stack([loss_B.sum(), units_B.sum()]))
             sums_G2 = torch.stack(sums)
@@ -237,15 +247,15 @@ class Stepper:
         torch.autograd.backward(logits.all_slots, gradient)
 
     def _loss(
-        self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], trial: SlotTrial
+        self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], trial: SlotTrial, factor: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the gradient of a trial's summed loss, ``loss_B`` and ``units_B``."""
+        """Return the gradient of a trial's summed loss times ``factor``, ``loss_B`` and ``units_B``."""
         leaf, settings = logits.requires_grad_(), trial.task.settings
         objective, weights = objective_of(self._objective, settings), trial.update_plan.class_weights
         loss_B, units_B = training_losses(objective, leaf, batch, settings.label_smoothing, weights)
         if not loss_B.requires_grad:  # an objective may return plain zeros for rows without units
             return torch.zeros_like(leaf), loss_B, units_B
-        [gradient] = torch.autograd.grad(loss_B.sum(), leaf)
+        [gradient] = torch.autograd.grad(factor * loss_B.sum(), leaf)
         return gradient, loss_B.detach(), units_B
 
     def measure(self, trials: Sequence[SlotTrial], examples: Sequence[Example]) -> list[Measurement]:

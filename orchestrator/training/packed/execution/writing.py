@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 WRITE_TOKENS = {"cpu": 8192, "cuda": 131_072}
 """Padded prompt tokens of a batch over all slots, by device type."""
-_CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+_CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Largest difference of the logits with and without the cache, as a share of the largest logit."""
 logger = logging.getLogger(__name__)
 

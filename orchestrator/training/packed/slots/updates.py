@@ -28,7 +28,7 @@ class SlotUpdate:
         slot: index of the slot.
         rank: trained ranks.
         settings: the trial's.
-        number: number of the update, from 1.
+        number: number of the optimizer step, from 1.
         schedule_factor: factor of the learning rates.
     """
 
@@ -74,6 +74,12 @@ def apply_updates(parameters: SlotParameters, updates: Sequence[SlotUpdate], sca
             _apply_update(parameters.slot_stacks(update.slot, update.rank), update, scale)
     else:
         apply_updates_together(parameters, updates, scales, parameters.scales_P1W())
+
+
+def drop_gradients(parameters: SlotParameters, slot: int) -> None:
+    """Set a slot's gradients to zero, because they are not finite."""
+    for stack in parameters.stacks.values():
+        stack.gradients[slot].zero_()
 
 
 def _gradient_norm(stacks: dict[str, ParameterStack]) -> torch.Tensor:
