@@ -36,10 +36,17 @@ def test_resume_refuses_other_quantisation(path: Path) -> None:
     ],
 )
 def test_quantisation_refuses_inits_from_weights(path: Path, override: str, place: str) -> None:
-    rule = "quantisation=nf4 supports the inits default and gaussian, got "
+    rule = "quantisation=nf4 supports the inits default, gaussian, loftq, got "
     assert message(path, "quantisation=nf4", override).startswith(f"--set {override} {place}: {rule}")
     assert load(path, override)
     assert load(path, "quantisation=nf4", "adapter.init=gaussian")
+
+
+def test_loftq_needs_a_base_in_4_bits(path: Path) -> None:
+    rule = "adapter.init: loftq corrects the rounding of a base model in 4 bits; add quantisation: nf4"
+    assert rule in message(path, "adapter.init=loftq")
+    assert rule in message(path, "quantisation=int8", "adapter.init=loftq")
+    assert load(path, "quantisation=fp4_single", "adapter.init=loftq")
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@ class Init:
             twice the rank, and the same outputs over the unchanged base weights.
         reads_rows: whether it computes with training rows; the solo engine trains such trials.
         trains_a_alone: whether B stays as it starts; the solo engine trains such trials.
+        corrects_rounding: whether A and B start from the rounding error of a 4-bit base model; the solo engine trains
+            such trials.
     """
 
     subtracts: bool = False
     reads_rows: bool = False
     trains_a_alone: bool = False
+    corrects_rounding: bool = False
 
 
 _PISSA = {name: Init(subtracts=True) for name in ("pissa", *(f"pissa_niter_{count}" for count in (2, 4, 8, 16)))}
@@ -31,15 +34,11 @@ INITS: Mapping[str, Init] = {
     "lora_ga": Init(subtracts=True, reads_rows=True),
     "corda": Init(subtracts=True, reads_rows=True),
     "mica": Init(trains_a_alone=True),
+    "loftq": Init(corrects_rounding=True),
 }
 """By peft's name; ``default`` is peft's True. PiSSA arXiv 2404.02948, OLoRA 2406.01775, EVA 2410.07170, LoRA-GA
-2407.05000, CorDA 2406.05223, MiCA 2604.01694."""
-WITHOUT_WEIGHTS = ("default", "gaussian")
-"""The inits that read no base weight, for 4-bit base models."""
+2407.05000, CorDA 2406.05223, MiCA 2604.01694, LoftQ 2310.08659."""
+WITH_QUANTISATION = ("default", "gaussian", "loftq")
+"""The inits possible with quantised base models; the others read the weights."""
 WITH_DORA = ("default", "gaussian", "orthogonal")
 """The inits possible with DoRA."""
-REFUSED_INITS: Mapping[str, str] = {
-    "loftq": "it replaces the base weights by rounded ones, and no adapter over the original base has the same outputs"
-    "; with a 4-bit base model peft computes it on a GPU only, so it was not tried",
-}
-"""Inits of peft that are not offered, and the reason."""

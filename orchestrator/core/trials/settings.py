@@ -84,7 +84,7 @@ class TrialSettings:
         "default",
         Group.ADAPTER,
         "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal, pissa, "
-        "pissa_niter_N, olora, eva, lora_ga, corda or mica",
+        "pissa_niter_N, olora, eva, lora_ga, corda, mica or loftq",
         choices=tuple(INITS),
     )
     epochs: float = _setting(

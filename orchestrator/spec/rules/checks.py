@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
 from orchestrator.core.methods.catalogue import METHODS, OPTIONS, takers
-from orchestrator.core.methods.inits import INITS, WITH_DORA, WITHOUT_WEIGHTS
+from orchestrator.core.methods.inits import INITS, WITH_DORA, WITH_QUANTISATION
 from orchestrator.core.methods.quantisation import Quantisation, missing_package
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.space import ParamValue, Space
@@ -311,9 +311,9 @@ def _check_quantisation(
     if missing:
         problems.add(("quantisation",), missing)
     drawn = {trial["init"] for trial in _inits(fixed, space)}
-    inits = [init for init in INITS if init in drawn and init not in WITHOUT_WEIGHTS]
+    inits = [init for init in INITS if init in drawn and init not in WITH_QUANTISATION]
     if inits:
-        message = f"quantisation={quantisation} supports the inits default and gaussian, got {inits[0]}"
+        message = f"quantisation={quantisation} supports the inits {_listed(WITH_QUANTISATION)}, got {inits[0]}"
         problems.add_if_unrelated(_place("init", space), message)
     methods = [name for name in _methods(fixed, space) if not METHODS[name].over_4_bits]
     if methods:

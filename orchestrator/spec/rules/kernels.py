@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from orchestrator.core.methods.catalogue import ADALORA, LORA
+from orchestrator.core.methods.catalogue import ADALORA, LORA, takers
+from orchestrator.core.methods.inits import INITS
+from orchestrator.core.methods.quantisation import Quantisation
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.core.sweeps.plan import Attention, EngineName, Precision
 from orchestrator.core.system.environment import not_installed
@@ -31,6 +33,7 @@ def check_kernels(file: SweepFile, fixed: Mapping[str, ParamValue], space: Space
         problems.add(("training", "gradient_checkpointing"), message)
     if training.precision is Precision.FLOAT16:
         _check_float16(file, fixed, space, problems)
+    _check_rounding(file, fixed, space, problems)
     if training.compile:
         message = (
             "is not possible: batches have different lengths and trials different ranks, and torch.compile compiles "
@@ -48,6 +51,19 @@ def _check_float16(file: SweepFile, fixed: Mapping[str, ParamValue], space: Spac
         problems.add(path, "float16 is trained in one process per trial; use bfloat16 or float32")
     if any(trial["method"] == ADALORA for trial in possible(space, fixed, ("method",))):
         problems.add(path, f"{ADALORA} needs a gradient in every update, and float16 drops some; use float32")
+
+
+def _check_rounding(file: SweepFile, fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+    """Check that an init that corrects the rounding to 4 bits has a base model in 4 bits."""
+    if file.quantisation is not None and file.quantisation is not Quantisation.INT8:
+        return
+    path = ("search", "space", "init") if space.has("init") else ("adapter", "init")
+    for trial in possible(space, fixed, ("method", "init")):
+        init = str(trial["init"])
+        if trial["method"] in takers("init") and INITS[init].corrects_rounding:
+            message = f"{init} corrects the rounding of a base model in 4 bits; add quantisation: nf4"
+            problems.add_if_unrelated(path, message)
+            return
 
 
 def _check_flash(file: SweepFile, problems: Problems) -> None:

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
 from orchestrator.core.methods.catalogue import REFUSED
-from orchestrator.core.methods.inits import REFUSED_INITS
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trials.settings import LEAST, MOST_OF_SETTING, SETTING_RULES, Group, SettingRule
 from orchestrator.spec.document.problems import yaml_text
@@ -80,8 +79,6 @@ def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
     """
     if rule.name == "method" and value in REFUSED:
         return f"{value} cannot be trained here: {REFUSED[str(value)]}"
-    if rule.name == "init" and value in REFUSED_INITS:
-        return f"{value} is not offered: {REFUSED_INITS[str(value)]}"
     problem = rule.problem(value)
     if problem and isinstance(value, bool):
         return problem.replace(repr(value), yaml_text(value))

@@ -19,7 +19,7 @@ from orchestrator.training.model.base_model import Base
 from orchestrator.training.model.lora_options import require_effect
 from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.model.quiet import quiet_libraries
-from orchestrator.training.model.starts import StartRows, attach_directions, attach_gradients, start_eva
+from orchestrator.training.model.starts import StartRows, attach_directions, attach_gradients, start_eva, start_loftq
 from orchestrator.training.model.whole import head_prefixes, release_base, tie_weights
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def adapt(
         base: the base model; an init may change its weights.
         settings: settings of the trial.
         head: head of the objective.
-        start: rows for an init that reads some; without them such an init starts as ``default``, for trials of the
-            structure.
+        start: rows and weights for an init that reads some; without them such an init starts as ``default``, for
+            trials of the structure.
         updates: number of optimizer steps of the trial, for methods with a schedule; None: not known, nothing trains.
 
     Raises:
@@ -93,6 +93,8 @@ def adapt(
         if settings.init == "eva" and start is not None:
             with quiet_libraries():
                 start_eva(model, start)
+        if init.corrects_rounding and start is not None:
+            start_loftq(model, start)
     if settings.method == FULL:
         tie_weights(model)
         release_base(model)

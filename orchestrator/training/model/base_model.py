@@ -14,6 +14,7 @@ from orchestrator.evaluation.row_independence import reset_rope_per_forward
 from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.training.model.cpu_attention import attention_on_cpu, implemented_by
 from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.process.random_state import kept_random_state
 
 if TYPE_CHECKING:
     import torch
@@ -95,6 +96,20 @@ def load_base(
         quantised.set_compute_dtype(model, dtype)
     reset_rope_per_forward(model)
     return Base(model=model.to("cpu" if stays_on_cpu else device), fresh_modules=fresh, revision=source.revision)
+
+
+def load_unquantised(source: Source, objective: Objective) -> "PreTrainedModel":
+    """Return a base model in the CPU's memory, in the number format of its files; its head is random.
+
+    The process's random state stays as it is.
+
+    Raises:
+        AssetError: the model is missing or cannot be reached.
+    """
+    auto, arguments = with_head(objective)
+    with quiet_libraries(), kept_random_state():
+        model: PreTrainedModel = load_pretrained(auto, source, **arguments, trust_remote_code=False, dtype="auto")
+    return model
 
 
 def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.methods.catalogue import ADALORA, FULL, HEAD, LORA, METHODS, VIRTUAL_TOKENS
+from orchestrator.core.methods.inits import INITS
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.model.base_model import Base
@@ -119,7 +120,7 @@ def _prompt(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "Pef
     if common["task_type"] not in _PROMPTED:
         raise UserError(
             "virtual tokens are supported here for text classifiers and causal language models only; peft would put "
-            "them in one part of an encoder-decoder, or lengthen the outputs per token; choose another method"
+            "them in one part of an encoder-decoder, or mostly lengthen the outputs per token; choose another method"
         )
     if getattr(base.model.config, "is_encoder_decoder", False):
         raise UserError(
@@ -158,7 +159,8 @@ def _without_layers(_: Base, __: TrialSettings, common: dict[str, Any]) -> "Peft
 
 _HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 _PROMPTED = ("SEQ_CLS", "CAUSAL_LM")
-"""peft lengthens the logits of other tasks, or puts virtual tokens in one part of an encoder-decoder alone."""
+"""In other tasks peft puts virtual tokens in one part of an encoder-decoder alone, or lengthens the logits. The logits
+of prefix_tuning keep their length; it was not tried with outputs per token."""
 
 
 def _ln_tuning(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
@@ -235,7 +237,8 @@ def _lora(base: Base, settings: TrialSettings, common: dict[str, Any], full: lis
     from peft.tuners.lora.config import CordaConfig
 
     alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
-    init: Any = True if settings.init == "default" else settings.init
+    # LoftQ replaces A and B of peft's default afterwards.
+    init: Any = True if settings.init == "default" or INITS[settings.init].corrects_rounding else settings.init
     if settings.options.get("layers_to_transform") is not None and common["target_modules"] == _ALL_LINEAR:
         # peft combines layer numbers with names only; layers outside the numbered ones get no adapter.
         common = common | {"target_modules": sorted({name.rpartition(".")[2] for name in _linear(base)})}

@@ -1,4 +1,7 @@
-"""Starts of LoRA that compute with training rows: EVA (arXiv 2410.07170), LoRA-GA (2407.05000), CorDA (2406.05223)."""
+"""Starts of LoRA computed after the model is loaded, from training rows or from the weights before quantisation.
+
+EVA (arXiv 2410.07170), LoRA-GA (2407.05000) and CorDA (2406.05223) read rows; LoftQ (2310.08659) reads weights.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,19 +24,21 @@ _MOST_PASSES = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartRows:
-    """The training rows read by a start.
+    """The training rows and the weights read by a start.
 
     Attributes:
         objective: collates the rows and computes their loss.
         tokenizer: pads them.
         rows: encoded rows, the first of the trial's order.
         device: device of the model.
+        load_unquantised: returns the base model without quantisation; see ``load_unquantised``.
     """
 
     objective: Objective
     tokenizer: "PreTrainedTokenizerBase"
     rows: Sequence[Example]
     device: str
+    load_unquantised: "Callable[[], PreTrainedModel]"
 
     def batches(self, size: int) -> "list[dict[str, torch.Tensor]]":
         """Return collated batches of ``size`` rows; an incomplete last one is left out unless it is the only one."""
@@ -145,6 +150,36 @@ def start_eva(model: "PeftModel", start: StartRows) -> None:
         prepare_layer_inputs_fn=_real_inputs,
         show_progress_bar=False,
     )
+
+
+def start_loftq(model: "PeftModel", start: StartRows) -> None:
+    """Start A and B from the main directions of each 4-bit layer's rounding error, so that they correct it.
+
+    This is LoftQ with one iteration: further iterations would change the codes, which all trials share. peft's own
+    function ignores alpha and needs CUDA (``findings/peft_loftq_ignores_alpha.sh``). Ranks beyond the smaller side of a
+    layer keep their default start, and so do layers that are not quantised.
+    """
+    import torch
+    from bitsandbytes.nn import Linear4bit
+    from peft.tuners.lora import LoraLayer
+    from transformers.pytorch_utils import Conv1D
+
+    from orchestrator.training.model.quantised import weight_of
+
+    unquantised = start.load_unquantised()
+    with torch.no_grad():
+        for name, module in model.get_base_model().named_modules():
+            if not (isinstance(module, LoraLayer) and isinstance(module.get_base_layer(), Linear4bit)):
+                continue
+            layer: Any = module  # peft types its parts as modules or tensors
+            source: Any = unquantised.get_submodule(name)
+            decoded_OI = weight_of(layer.get_base_layer().weight).float()
+            weight_OI = (source.weight.t() if isinstance(source, Conv1D) else source.weight).to(decoded_OI)
+            left_OK, sizes_K, right_KI = torch.linalg.svd(weight_OI - decoded_OI, full_matrices=False)
+            rank = min(layer.r["default"], len(sizes_K))
+            root_R = (sizes_K[:rank] / layer.scaling["default"]).sqrt()
+            layer.lora_A["default"].weight[:rank] = root_R[:, None] * right_KI[:rank]
+            layer.lora_B["default"].weight[:, :rank] = left_OK[:, :rank] * root_R
 
 
 class _Passes:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.model.adapters import Adapted, adapt
-from orchestrator.training.model.base_model import load_base
+from orchestrator.training.model.base_model import load_base, load_unquantised
 from orchestrator.training.model.base_size import held_bytes
 from orchestrator.training.model.starts import ROWS, StartRows
 from orchestrator.training.process.computing import recomputes
@@ -133,6 +134,7 @@ class Session:
             tokenizer=self._context.data.tokenizer,
             rows=[self._update_plan.rows[row] for row in order],
             device=device,
+            load_unquantised=partial(load_unquantised, self._context.plan.model, self._context.objective),
         )
 
     def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":

@@ -4,13 +4,15 @@ import threading
 from pathlib import Path
 
 from orchestrator.core.methods.quantisation import Quantisation
+from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.plan import EnginePlan
+from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
 from orchestrator.training.solo.engine import SoloEngine
 from tests import needs
-from tests.contracts.engine_contract import AdapterContract, EngineContract
+from tests.contracts.engine_contract import AdapterContract, EngineContract, MethodContract
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
@@ -89,6 +91,21 @@ class TestBertIn4Bits(Solo, EngineContract):
 
     def write_model(self, folder: Path) -> Path:
         return tiny_bert(folder, width=64)
+
+
+@needs.bitsandbytes
+class TestLoftQ(Solo, MethodContract):
+    """Adapters that correct the rounding of the base model load on the quantised base model."""
+
+    objective = TinyCausal()
+    targets = "q_proj,v_proj"
+    quantisation = Quantisation.NF4
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_llama(folder, width=64)
+
+    def task(self, number: int = 0, seed: int = 7, **settings: ParamValue) -> TrialTask:
+        return super().task(number, seed, **{**settings, "init": "loftq"})
 
 
 @needs.bitsandbytes

@@ -82,6 +82,8 @@ def require_packable(settings: TrialSettings) -> None:
         raise CannotPackError(f"init {settings.init} computes with training rows")
     if init.trains_a_alone:
         raise CannotPackError(f"init {settings.init} trains only A, and packs train A and B")
+    if init.corrects_rounding:
+        raise CannotPackError(f"init {settings.init} reads the codes of the base, and a pack starts from the weights")
 
 
 def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adapter:
