@@ -79,7 +79,7 @@ def test_status_imports_no_heavy_library(arguments: tuple[str, ...]) -> None:
 
 def test_telemetry_is_off_by_default() -> None:
     code = (
-        "import os; from orchestrator.core import environment; "
+        "import os; from orchestrator.core.system import environment; "
         "environment.set_environment_defaults(); print(os.environ['DO_NOT_TRACK'])"
     )
     kept = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}

@@ -143,9 +143,9 @@ def test_paused_sweep_is_changed_killed_and_resumed(tmp_path: Path, empty_store:
     client = mlflow.MlflowClient(installation.tracking_uri)
     experiment = client.get_experiment_by_name("held")
     assert experiment is not None
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
-    assert runs["trial-000"].data.tags["reason"] == trials[0]["reason"]
-    assert runs["trial-001"].data.tags["origin"].startswith("clone of trial 0, asked for by ")
+    runs = {run.data.tags.get("loratory.trial"): run for run in client.search_runs([experiment.experiment_id])}
+    assert runs["0"].data.tags["reason"] == trials[0]["reason"]
+    assert runs["1"].data.tags["origin"].startswith("clone of trial 0, asked for by ")
     parent = next(run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags)
     assert "- stop trial 0 (" in parent.data.tags["mlflow.note.content"]
 

@@ -72,7 +72,7 @@ def test_mlflow_has_one_run_per_trial(installation: Installation, swept: Any) ->
     }
     assert len(names) == 1, "every trial has the same metric names"
     best = swept["leaderboard"][0]
-    winner = next(run for run in trials if run.info.run_name.endswith(f"{best['number']:03d}"))
+    winner = next(run for run in trials if run.data.tags["loratory.trial"] == str(best["number"]))
     assert winner.data.metrics["best_val_accuracy"] == pytest.approx(best["score"])
     steps = [[point.step for point in client.get_metric_history(run.info.run_id, "val/loss")] for run in trials]
     assert [32, 64] in steps
@@ -110,7 +110,7 @@ def test_promoted_adapter_matches_its_metrics(
 
     best = swept["leaderboard"][0]
     _, trials = _runs(installation)
-    winner = next(run for run in trials if run.info.run_name.endswith(f"{best['number']:03d}"))
+    winner = next(run for run in trials if run.data.tags["loratory.trial"] == str(best["number"]))
     assert loss == pytest.approx(winner.data.metrics["best_val_loss"], abs=1e-3)
     assert accuracy == pytest.approx(winner.data.metrics["best_val_accuracy"], abs=1e-3)
 

@@ -40,7 +40,7 @@ def test_facts_are_typed(ledger: Ledger) -> None:
     sweep = ledger.sweeps.find("sentiment-smoke")
     facts = sweep.facts
     assert set(SweepFacts.__slots__) - {name for name in SweepFacts.__slots__ if getattr(facts, name)} == {
-        *("notes", "importances", "removing", "start_points", "prior")
+        *("notes", "importances", "removing", "start_points", "prior", "confirmation")
     }
     assert facts.rows == {"train": 256, "validation": 128, "test": 128, "shift/product": 64}
     assert facts.data_summary.labels == {"1": "positive", "0": "negative"}
