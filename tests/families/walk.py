@@ -6,7 +6,6 @@ As a script it reads lines of ``model_type head`` and writes one line of JSON fo
 
 import copy
 import gc
-import importlib
 import json
 import multiprocessing
 import resource
@@ -232,6 +231,12 @@ def _describe_error(error: Exception) -> str:
 
 
 def _in_a_process(name: str, head: Head, pipe: Connection) -> None:
+    import transformers
+
+    gc.collect()
+    gc.freeze()  # otherwise every garbage collection scans ten libraries
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -242,16 +247,12 @@ def _in_a_process(name: str, head: Head, pipe: Connection) -> None:
 
 
 def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
-    """Yield the result of each family, each in its own process, one after the other."""
-    import transformers
+    """Yield the result of each family, each in its own process, one after the other.
 
-    for module in ("peft", "torch", "tests.training.packed.packs"):
-        importlib.import_module(module)  # once, for all processes
-    gc.collect()
-    gc.freeze()  # otherwise every garbage collection scans ten libraries
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    context = multiprocessing.get_context("fork")
+    The processes are forks of a server without threads: a fork of this process hangs if another thread holds a lock.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["peft", "torch", "transformers", "tests.training.packed.packs"])  # once, for all
     for name, head in wanted:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_in_a_process, args=(name, head, sender))
