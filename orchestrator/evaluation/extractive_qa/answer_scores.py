@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from orchestrator.core.trials.row_measures import Measurement, RowMeasures
-from orchestrator.evaluation.extractive_qa.row_scores import ABSENT, ANSWERED, MARGIN, tuned_threshold
+from orchestrator.evaluation.extractive_qa.row_scores import ABSENT, MARGIN, scores_at, tuned_threshold
 from orchestrator.evaluation.extractive_qa.squad import METRICS
 
 
@@ -64,13 +64,10 @@ def at_threshold(rows: RowMeasures, threshold: float | None) -> RowMeasures:
     """
     if MARGIN not in rows.scores or threshold is None:
         return rows
-    absent = [margin > threshold for margin in rows.scores[MARGIN]]
-    scores = {
-        name: tuple(rows.scores[(ABSENT if none else ANSWERED) + name][row] for row, none in enumerate(absent))
-        for name in METRICS
-    }
+    scores = {name: tuple(row) for name, row in scores_at(rows.scores, threshold).items()}
+    margins = rows.scores[MARGIN]
     # Rows stored by an earlier version have no answers.
-    answers = tuple("" if absent[row] else answer for row, answer in enumerate(rows.answers))
+    answers = tuple("" if margins[row] > threshold else answer for row, answer in enumerate(rows.answers))
     return replace(rows, scores={**rows.scores, **scores}, answers=answers)
 
 

@@ -69,13 +69,19 @@ def tuned_threshold(scores: Mapping[str, Sequence[float]]) -> float | None:
     return threshold
 
 
+def scores_at(scores: Mapping[str, Sequence[float]], threshold: float) -> dict[str, list[float]]:
+    """Return the metrics of each row by name at a threshold.
+
+    Args:
+        scores: scores of the rows, from ``row_scores``, with unanswerable rows.
+        threshold: largest margin of an answered row.
+    """
+    prefixes = [ABSENT if margin > threshold else ANSWERED for margin in scores[MARGIN]]
+    return {name: [scores[prefix + name][row] for row, prefix in enumerate(prefixes)] for name in METRICS}
+
+
 def tuned_metrics(scores: Mapping[str, Sequence[float]], threshold: float) -> dict[str, float]:
     """Return ``tuned_exact_match``, ``tuned_f1`` …: the metrics of a split at a threshold; {} if all have an answer."""
     if MARGIN not in scores:
         return {}
-    absent = [margin > threshold for margin in scores[MARGIN]]
-    return {
-        TUNED + name: math.fsum(scores[(ABSENT if none else ANSWERED) + name][row] for row, none in enumerate(absent))
-        / len(absent)
-        for name in METRICS
-    }
+    return {TUNED + name: math.fsum(row) / len(row) for name, row in scores_at(scores, threshold).items()}
