@@ -20,13 +20,13 @@ from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.tasks.generation import GenerationPlan
 from orchestrator.evaluation.generation.answers import Answer, score
+from orchestrator.objective.padding import IGNORED
 
 ROWS = Source(origin=Origin.PACKAGED, name="bbc-news")
 MODEL = Source(origin=Origin.PACKAGED, name="smollm2")
 LENGTH, TOKENS, TEST_ROWS, RANK = 96, 17, 48, 16
 PARAMS = {"learning_rate": 5e-4, "rank": RANK, "alpha": 32.0, "batch_size": 8, "max_length": LENGTH}
-IGNORED = -100
-BEFORE, AFTER = "Article: ", "\nHeadline:"
+BEFORE, _, AFTER = OBJECTIVE.prompt.partition("{text}")
 
 
 class Plain:
