@@ -132,7 +132,7 @@ def leak_gates(
     if gates.near_copies is not None:
         near = find_near_leak(splits.train, splits.test, {*leak.exact, *leak.near})
         found = _near_copies(near, splits, gates.near_copies, refuses=gates.binds("near_copies"))
-        results.append(replace(found, detail=found.detail + _without(near.places, measured, len(splits.test))))
+        results.append(replace(found, detail=found.detail + _without({*near.places}, measured, len(splits.test))))
     return tuple(replace(result, rule=rules[result.gate]) for result in results)
 
 
