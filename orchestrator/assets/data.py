@@ -89,6 +89,10 @@ def read_table(
     # Two steps, because two columns may swap their names.
     rows = rows.rename_columns({source_name: f"\x00{name}" for source_name, name in taken.items()})
     renamed: datasets.Dataset = rows.rename_columns({f"\x00{name}": name for name in taken.values()})
+    for name, source_name in columns.items():
+        first = taken[source_name]
+        if name != first:  # a second use of a column, such as a group that is also a slice
+            renamed = renamed.add_column(name, renamed.data.column(first), feature=renamed.features[first])
     return renamed
 
 

@@ -63,6 +63,13 @@ def test_suggested_text_column_has_texts(tmp_path: Path) -> None:
         read_table(local(tmp_path / "rows.parquet"), {"slice/x": "groups"})
 
 
+def test_column_may_have_two_uses(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,shop\na,x\nb,y\n")
+    rows = read_table(local(tmp_path / "rows.csv"), {"group": "shop", "slice/shop": "shop"}, text=("text",))
+    assert sorted(rows.column_names) == ["group", "slice/shop", "text"]
+    assert rows["group"][:] == rows["slice/shop"][:] == ["x", "y"]
+
+
 class TestHub(AssetContract):
     """The hub's boundary is ``datasets.load_dataset``; the fake has one data set."""
 
