@@ -34,8 +34,8 @@ class Latency:
     Attributes:
         p95_ms: 95th percentile in milliseconds: the smallest time that at least 95 % of the rows do not exceed.
         rounds_ms: the same for each of the successive parts of the rows.
-        ratios: median time with the adapter over that of the base model, of each round. Of a model that writes, both
-            are the times to the first token, because the two may write answers of different length.
+        ratios: time with the adapter over that of the base model right after it, median of each round. Of a model that
+            writes, both are the times to the first token, because the two may write answers of different length.
         rows: number of measured rows.
         tokens: length of each row.
         machine: the hardware, in words.
@@ -102,8 +102,7 @@ def _seconds(answer: Callable[[], object]) -> float:
 
 
 def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    adapted, base = zip(*pairs, strict=True)
-    return median(adapted) / median(base)
+    return median(adapted / base for adapted, base in pairs)
 
 
 def _p95_ms(times_s: Sequence[float]) -> float:
