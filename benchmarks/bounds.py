@@ -59,7 +59,8 @@ def calibration(rows: int, temperature: float, draws: int, generator: np.random.
         truth = expected_calibration_error(*classifier(TRUTH_ROWS, temperature, generator)).value
     found = [calibration_interval(*classifier(rows, temperature, generator), generator) for _ in range(draws)]
     excess = float(np.mean([each.value for each in found])) - truth
-    return truth, excess, np.mean([each.high < truth for each in found]), np.mean([each.low > truth for each in found])
+    below, above = (sum(each.high < truth for each in found), sum(each.low > truth for each in found))
+    return truth, excess, below / draws, above / draws
 
 
 def main(
