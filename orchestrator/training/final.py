@@ -175,7 +175,8 @@ def measure_test(
             if (validation := measurements.get("val")) is None and _needs_validation(plan, trial, metric, measurements):
                 validation = measured_by(adapter, trial.task, "validation")
             train = measurements.get("train")
-            if train is None and validation is not None and trial.confirms is None and plan.can_measure("train_eval"):
+            searched = trial.confirms is None and trial.share is None
+            if train is None and validation is not None and searched and plan.can_measure("train_eval"):
                 train = measured_by(adapter, trial.task, "train_eval")
             owner = Owner(sweep=plan.sweep_key, task=trial.task)
             folder = kept_test_file(sweep_dir, trial.number).parent
