@@ -98,6 +98,7 @@ def test_learning_curve_answers_from_test_rows(folder: Path, summary: Summary) -
     assert "on 12.5 %, 25 %, 50 %, 100 % of 60 training rows: test/loss" in finding.sentence
     assert "twice the rows (120)" in finding.sentence
     assert curve.needed is not None
+    assert curve.needed.gain == float(f"{0.05 * curve.points[-1].mean:.0e}")
     assert "an improvement by" in finding.sentence
     chart = training_rows(found)
     assert chart is not None

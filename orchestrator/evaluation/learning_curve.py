@@ -24,7 +24,7 @@ FACTORS = (2.0, 4.0)
 SMALL = 0.05
 """A fall of the error by less than this share of the present error is a small gain."""
 POINT = 0.01
-"""The gain of accuracy or macro-F1 for which the number of rows is given; see ``_wanted_gain``."""
+"""The gain of accuracy or macro-F1 for which the number of rows is given; see ``wanted_gain``."""
 FARTHEST = FACTORS[-1]
 """The largest multiple of the present rows that is given as an answer; the curve says nothing of more rows."""
 _DRAWS = 2000
@@ -193,7 +193,7 @@ def _forecasts(metric: Metric, train_rows: Sequence[int], rows: Sequence[RowMeas
     )
     error = float(errors_t[rows_t == present].mean())
     answer = MoreRows.HARDLY if gains[0].high < SMALL * error else MoreRows.UNKNOWN
-    wanted = _wanted_gain(name, error)
+    wanted = wanted_gain(name, error)
     return Forecasts(
         answer=MoreRows.HELP if gains[0].low > 0 else answer,
         gains=gains,
@@ -201,7 +201,7 @@ def _forecasts(metric: Metric, train_rows: Sequence[int], rows: Sequence[RowMeas
     )
 
 
-def _wanted_gain(name: str, error: float) -> float:
+def wanted_gain(name: str, error: float) -> float:
     """Return the gain for which the number of rows is given.
 
     It is one point of accuracy or macro-F1. For a loss, and for an error below two points, it is 5 % of the error,

@@ -36,8 +36,7 @@ def write_and_score(model: "PreTrainedModel | PeftModel", context: EngineContext
     """
     plan = context.generation
     assert plan is not None, "the plan measures answers"
-    # Several workers gather the weights in each forward, so one of them must not stop before the others.
-    limit_s = plan.time_limit_s if context.plan.workers == 1 else None
+    limit_s = plan.time_limit_s
     answers = write(model, rows.prompts, context.data.tokenizer, plan.max_new_tokens, time_limit_s=limit_s)
     return score(answers, rows.references, generation_metrics(context.objective))
 

@@ -7,6 +7,7 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
+from orchestrator.core.data import Origin
 from orchestrator.core.errors import DataError, UserError, in_short
 from orchestrator.core.system.environment import program
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec, spec_of_data
@@ -58,11 +59,14 @@ def init(
         raise UserError(f"FILE: a name that ends in .yaml is needed, got {file}")
     screen = Screen(as_json=as_json)
     task = task or typer.prompt(f"Task ({', '.join(objective_names())}, or a .py file)", default="classification")
-    default_model = str(objective_facts(task).default_model)
+    defaults = objective_facts(task)
     model = model or typer.prompt(
-        "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=default_model
+        "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=str(defaults.default_model)
     )
-    data = data or typer.prompt("Data (a file, a packaged name or hub:org/name)")
+    own = defaults.default_source
+    data = data or typer.prompt(
+        "Data (a file, a packaged name or hub:org/name)", default=None if own.origin is Origin.LOCAL else str(own)
+    )
     columns = {name: named for name, named in (("text", text), ("label", label)) if named is not None}
     columns |= dict(_pair(given) for given in column or [])
     with screen.quiet(logs_folder() / "init.log"):
@@ -93,7 +97,7 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
 
     task, model, data = answers
     source = _relative(data, file)
-    columns = {**_found_columns(screen, task, data), **columns}
+    columns = {**_found_columns(screen, task, data, columns), **columns}
     written = [f"model={model}", *(f"data.columns.{name}={column}" for name, column in columns.items())]
     spec = spec_of_data(data, task, written)
     fetch_assets(spec, screen.say)
@@ -132,7 +136,7 @@ def _pair(given: str) -> tuple[str, str]:
     return name, column
 
 
-def _found_columns(screen: Screen, task: str, data: str) -> dict[str, str]:
+def _found_columns(screen: Screen, task: str, data: str, given: dict[str, str]) -> dict[str, str]:
     """Return the columns of texts and classes, if the task is classification and their names differ."""
     from orchestrator.assets.data import read_table
     from orchestrator.preparation.draft import guessed_columns
@@ -143,7 +147,7 @@ def _found_columns(screen: Screen, task: str, data: str) -> dict[str, str]:
     fetch_assets(spec, screen.say)
     rows = read_table(spec.data.source)
     first = rows.select(range(min(_ROWS, len(rows))))
-    columns = guessed_columns({name: first[name][:] for name in first.column_names})
+    columns = guessed_columns({name: first[name][:] for name in first.column_names}, given)
     for name, column in columns.items():
         screen.say(f"column {name}: {column} (--{name} names another)")
     return columns

@@ -54,7 +54,8 @@ class RunWriter:
         experiment = self.client.get_experiment_by_name(self._sweep.name)
         views = view_tags(self._sweep, self._description.metric)
         if experiment is None:
-            artifacts = None if location.artifacts is None else (location.artifacts / self._sweep.name).as_uri()
+            folder = location.new_artifacts
+            artifacts = None if folder is None else (folder / self._sweep.name).as_uri()
             return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts, tags=views))
         if experiment.lifecycle_stage != "active":
             self.client.restore_experiment(experiment.experiment_id)
