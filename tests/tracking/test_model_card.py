@@ -11,22 +11,20 @@ from orchestrator.core.sweeps.facts import SweepFacts
 from orchestrator.evaluation.score_intervals import MetricInterval
 from orchestrator.tracking.cards.model_card import GateLine, model_card, version_description
 from orchestrator.tracking.logged_models.adapters import AdapterCard, SplitData, split_data
+from tests.tracking.cards import made_card
 from tests.tracking.records import sweep
 
 
 def card(base: Source, base_path: str, labels: tuple[str, ...] = ("bad", "good"), **metrics: float) -> AdapterCard:
-    return AdapterCard(
-        base=base,
+    return made_card(
+        base,
         base_path=base_path,
         head="sequence_classification" if labels else "causal_lm",
         labels=labels,
-        max_length=32,
         objective="sentiment",
         sweep="films#1",
-        sweep_key="0" * 16,
         trial=3,
         samples=4000,
-        measured_at=0.0,
         prompt="{text} =>",
         metrics={name.replace("__", "/"): value for name, value in metrics.items()},
     )
