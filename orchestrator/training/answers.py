@@ -13,6 +13,7 @@ from orchestrator.evaluation.generation.answers import AnswerRows, ScoredAnswers
 from orchestrator.evaluation.generation.write import new_tokens, write
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Objective, Splits, WritesAnswers, generation_metrics
+from orchestrator.objective.rows.selection import first_rows
 from orchestrator.objective.target_length import writes
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.base_model import load_base
@@ -125,7 +126,7 @@ def with_examples(
     if not count or not isinstance(objective, WritesAnswers):
         return objective, max_length
     prompt: str = getattr(objective, "prompt", "{text}")
-    rows = splits.train.select(range(min(count, len(splits.train))))
+    rows = first_rows(splits.train, count)
     start = ""
     for text, target in zip(rows["text"][:], objective.references(rows), strict=True):
         ids = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max(16, max_length // 4))[

@@ -139,14 +139,14 @@ def _pair(given: str) -> tuple[str, str]:
 def _found_columns(screen: Screen, task: str, data: str, given: dict[str, str]) -> dict[str, str]:
     """Return the columns of texts and classes, if the task is classification and their names differ."""
     from orchestrator.assets.data import read_table
+    from orchestrator.objective.rows.selection import first_rows
     from orchestrator.preparation.draft import guessed_columns
 
     if task != "classification":
         return {}
     spec = spec_of_data(data, task)
     fetch_assets(spec, screen.say)
-    rows = read_table(spec.data.source)
-    first = rows.select(range(min(_ROWS, len(rows))))
+    first = first_rows(read_table(spec.data.source), _ROWS)
     columns = guessed_columns({name: first[name][:] for name in first.column_names}, given)
     for name, column in columns.items():
         screen.say(f"column {name}: {column} (--{name} names another)")

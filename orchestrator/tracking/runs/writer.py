@@ -61,7 +61,7 @@ class RunWriter:
             self.client.restore_experiment(experiment.experiment_id)
         try:
             _write_tags(self.client, experiment, views)
-        except Exception as error:
+        except Exception as error:  # errors of MLflow, of its HTTP client and of SQL have no common base
             if not is_refusal(error):
                 raise
             logger.warning("the store refuses the view of %s: %s", self._sweep.reference, error)  # runs are possible
@@ -166,9 +166,10 @@ def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metri
         if names_a_sweep(experiment.tags.get(ALL_VIEW, "")):
             del views[ALL_VIEW]
         _write_tags(client, experiment, views)
-    except Exception as error:
+    except Exception as error:  # errors of MLflow, of its HTTP client and of SQL have no common base
         if not is_refusal(error):
             raise
+        logger.info("the view of %s is not written: %s", sweep.reference, error)
         return False  # a user may read the store and not write to it
     return True
 
