@@ -69,7 +69,12 @@ class TestClassification(Classifies):
 class TestMultiLabel(Classifies):
     @pytest.fixture
     def objective(self) -> Objective:
-        return with_classes(multi_label.OBJECTIVE, ("date", "money", "percentage", "person"))
+        return with_classes(multi_label.OBJECTIVE, topic.OBJECTIVE.labels)
+
+    @pytest.fixture
+    def data(self) -> DataPlan:
+        """Return a small set: each test would read the 16,410 rows of the default one."""
+        return DataPlan(source=topic.OBJECTIVE.default_source, train=60, validation=20, test=20)
 
 
 class TestRegression(Classifies):

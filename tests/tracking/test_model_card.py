@@ -135,7 +135,7 @@ def test_card_shows_intervals_of_test_metrics() -> None:
     assert "| shift/tweets/accuracy | 0.7000 | none: no rows stored |\n" in readme
     for sentence in (
         "they chose the trial and its checkpoint",
-        "Shift values have no interval",
+        "A shift value has no interval if an earlier version measured it",
     ):
         assert sentence in readme
         assert sentence in model_card(dataclasses.replace(full, intervals={}))

@@ -51,7 +51,7 @@ def _main_metric(card: "AdapterCard", searched: str | None) -> str | None:
         searched: the searched metric; None: an early version of Loratory registered the adapter.
     """
     if searched is None:
-        return next((name for name in card.metrics if name in card.intervals), None)
+        return next((name for name in card.metrics if name in card.intervals and name.startswith("test/")), None)
     name = searched.rpartition("/")[2]
     return next((each for each in (f"test/{name}", f"best_val_{name}") if each in card.metrics), None)
 
