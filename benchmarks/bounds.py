@@ -15,9 +15,9 @@ import typer
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.sweeps.gates import MetricBound
-from orchestrator.evaluation.adapter_intervals import drop_interval
-from orchestrator.evaluation.score_intervals import MetricInterval
-from orchestrator.promotion.bounds import decide
+from orchestrator.evaluation.scores.adapter_intervals import drop_interval
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
+from orchestrator.promotion.gates.bounds import decide
 from orchestrator.statistics.calibration import calibration_interval, expected_calibration_error
 from orchestrator.statistics.intervals import wilson_interval
 

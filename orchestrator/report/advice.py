@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orchestrator.core.methods.catalogue import LORA, takers
 from orchestrator.core.trials.trial import OVERFITTING, TrialState
-from orchestrator.evaluation.learning_curve import MoreRows
+from orchestrator.evaluation.scores.learning_curve import MoreRows
 from orchestrator.report import words
 from orchestrator.report.bounds import TouchedBound
 from orchestrator.report.findings import Finding, Rule, unknown

@@ -11,9 +11,9 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.sweeps.policy import PREFER, Preferred
 from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.core.trials.trial import TrialRecord
-from orchestrator.evaluation.adapter_intervals import adapter_intervals
 from orchestrator.evaluation.measurement_file import kept_measurement
-from orchestrator.evaluation.score_intervals import MetricInterval, adapter_ties
+from orchestrator.evaluation.scores.adapter_intervals import adapter_intervals
+from orchestrator.evaluation.scores.score_intervals import MetricInterval, adapter_ties
 
 if TYPE_CHECKING:
     from orchestrator.statistics.ties import Ties

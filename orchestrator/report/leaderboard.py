@@ -11,8 +11,8 @@ from orchestrator.core.sweeps.goal import Goal, metric_from_json, names_of
 from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trials.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.trials.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
-from orchestrator.evaluation.score_intervals import MetricInterval
-from orchestrator.evaluation.suspected_labels import FILE
+from orchestrator.evaluation.rows.suspected_labels import FILE
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAdapters
 from orchestrator.spec.trial_length import MIN_STEPS
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from orchestrator.evaluation.learning_curve import FARTHEST, Gain, LearningCurve, MoreRows, RowsNeeded
+from orchestrator.evaluation.scores.learning_curve import FARTHEST, Gain, LearningCurve, MoreRows, RowsNeeded
 from orchestrator.report import words
 
 

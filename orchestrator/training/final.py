@@ -26,7 +26,7 @@ from orchestrator.evaluation.measurement_file import (
     kept_test_file,
     write_measurement,
 )
-from orchestrator.evaluation.winner_score import follows
+from orchestrator.evaluation.scores.winner_score import follows
 from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits, objective_of
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder

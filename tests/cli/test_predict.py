@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.cli.commands import predict
 from orchestrator.core.errors import UserError
-from orchestrator.promotion.export import export_adapter
+from orchestrator.promotion.export.peft_folder import export_adapter
 from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.cli.conftest import Invoke
 from tests.conftest import copied

@@ -7,8 +7,8 @@ import pytest
 from orchestrator.cli.commands.promote import show_judgement
 from orchestrator.cli.screen import Screen
 from orchestrator.core.sweeps.gates import Gates, MetricBound
-from orchestrator.promotion.gates import GateResult
-from orchestrator.promotion.judge import PromotionRequest, judge
+from orchestrator.promotion.gates.judge import PromotionRequest, judge
+from orchestrator.promotion.gates.rules import GateResult
 from orchestrator.statistics.intervals import Interval
 from tests.promotion.conftest import Tracked, local_store, tracked, trained
 from tests.tracking.records import ACCURACY

@@ -11,9 +11,9 @@ from orchestrator.core.sweeps.gates import Gates
 from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
-from orchestrator.evaluation.adapter_intervals import forgetting_intervals
 from orchestrator.evaluation.forgetting import DRIFT, GENERAL
-from orchestrator.promotion.gates import GateResult, Verdict, check
+from orchestrator.evaluation.scores.adapter_intervals import forgetting_intervals
+from orchestrator.promotion.gates.rules import GateResult, Verdict, check
 from orchestrator.training.build import build_engine
 from orchestrator.training.engine import Engine
 from tests.training.test_minilm import MINILM, MOVIES, fetched

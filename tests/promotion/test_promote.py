@@ -13,7 +13,7 @@ from orchestrator.core.sweeps.gates import Gates
 from orchestrator.core.trials.manifest import seal
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.promotion.candidates import Candidate, Candidates
-from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
+from orchestrator.promotion.gates.judge import ROWS_TAG, PromotionRequest, admit
 from orchestrator.promotion.promote import Promotion, promote, rollback
 from orchestrator.tracking.location import connect
 from orchestrator.tracking.registered.lineage import GATES_TAG, gate_lines

@@ -12,10 +12,17 @@ from orchestrator.core.sweeps.goal import Constraint, goal
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
-from orchestrator.evaluation.class_scores import class_scores
-from orchestrator.evaluation.learning_curve import CurvePoint, Forecasts, Gain, LearningCurve, MoreRows, RowsNeeded
-from orchestrator.evaluation.slices import measured_slices, worst_slice
-from orchestrator.evaluation.target_errors import target_errors
+from orchestrator.evaluation.rows.class_scores import class_scores
+from orchestrator.evaluation.rows.slices import measured_slices, worst_slice
+from orchestrator.evaluation.rows.target_errors import target_errors
+from orchestrator.evaluation.scores.learning_curve import (
+    CurvePoint,
+    Forecasts,
+    Gain,
+    LearningCurve,
+    MoreRows,
+    RowsNeeded,
+)
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.charts.chart import plain
 from orchestrator.report.charts.classes import class_bars, confusion

@@ -13,7 +13,7 @@ from orchestrator.core.trials.manifest import Owner
 from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
-from orchestrator.evaluation.seed_noise import assumed_seed_sd
+from orchestrator.evaluation.scores.seed_noise import assumed_seed_sd
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.html import render_page
 from orchestrator.report.kept_adapters import Comparison, kept_adapters

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.assets.catalogue import CATALOGUE, Kind
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.sweeps.facts import SweepFacts
-from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.tracking.cards.model_card import GateLine, model_card, version_description
 from orchestrator.tracking.logged_models.adapters import AdapterCard, SplitData, split_data
 from tests.tracking.cards import made_card

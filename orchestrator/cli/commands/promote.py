@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.core.sweeps.gates import Gates
     from orchestrator.preparation.stored_sweep import StoredSweep
     from orchestrator.promotion.candidates import Candidate
-    from orchestrator.promotion.gates import GateResult
+    from orchestrator.promotion.gates.rules import GateResult
     from orchestrator.promotion.promote import Promotion
     from orchestrator.tracking.registered.registry import Version
 
@@ -54,7 +54,7 @@ def promote(
     The trial must pass the gates: better than the version in use on the same test rows, not worse than the sweep's
     best trial and the baseline, nothing memorised, no leaked test rows. The exit code of refuse and abstain is 3.
     """
-    from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, admit
+    from orchestrator.promotion.gates.judge import GateRefusalError, PromotionRequest, admit
     from orchestrator.promotion.promote import promote as register
 
     screen = Screen(as_json=as_json)
@@ -121,7 +121,7 @@ def show_gates(screen: Screen, title: str, results: "tuple[GateResult, ...]") ->
     """Show the rule, values and verdict of each gate, under a title, and the verdict of all gates."""
     from rich.text import Text
 
-    from orchestrator.promotion.gates import verdict_text
+    from orchestrator.promotion.gates.rules import verdict_text
 
     marks = {True: ("✓", "green"), False: ("!", "yellow"), None: ("–", "dim")}
     screen.show(Text(title, "bold"))
@@ -178,7 +178,7 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
 
 def _results_json(results: "tuple[GateResult, ...]") -> "dict[str, object]":
     """Return the verdict of all gates together, and the result of each."""
-    from orchestrator.promotion.gates import overall
+    from orchestrator.promotion.gates.rules import overall
 
     return {"verdict": overall(results).value, "gates": [result.to_json() for result in results]}
 

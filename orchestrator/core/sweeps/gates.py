@@ -21,8 +21,8 @@ class Gates:
             not zero.
         p_value: level of this test, in (0, 1).
         seed_sd: standard deviation of the test metric between seeds, part of the test; None: the default of
-            ``orchestrator.evaluation.seed_noise`` for accuracy and macro-F1, 0 for other metrics; fresh seeds of the
-            candidate measure it.
+            ``orchestrator.evaluation.scores.seed_noise`` for accuracy and macro-F1, 0 for other metrics; fresh seeds of
+            the candidate measure it.
         slice_drop: largest drop of accuracy below the version in use, on each slice of the test rows.
         slice_rows: rows of a slice from which a larger drop refuses the candidate; on smaller slices it warns.
         baseline_gain: smallest gain over the baseline; the gain must also be > 0.

@@ -1,6 +1,6 @@
 """Charts of the winner's classes on the test rows: scores of each class, and the confusion matrix."""
 
-from orchestrator.evaluation.class_scores import ClassScores
+from orchestrator.evaluation.rows.class_scores import ClassScores
 from orchestrator.report import words
 from orchestrator.report.charts.chart import CYCLE, Chart, figure, plain, shorten
 from orchestrator.report.summary import Summary

@@ -20,11 +20,11 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.core.trials.manifest import read
 from orchestrator.core.trials.trial import TrialRecord
-from orchestrator.evaluation.adapter_intervals import GAP, adapter_intervals
 from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
 from orchestrator.evaluation.measurement_file import kept_validation
-from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.evaluation.scores.adapter_intervals import GAP, adapter_intervals
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.objective.protocol import Head
 from orchestrator.tracking.runs.description import sweep_key
 from orchestrator.tracking.runs.summary import OVERFIT_GAP, summary
