@@ -123,7 +123,7 @@ class Leaderboard:
         elif any(self.test_metric in row.final for row in self.rows):
             text = f"{self.test_metric} has no interval: no values of its single rows are stored"
         else:
-            text = f"no intervals yet: they are those of {self.test_metric}, measured after the search"
+            text = f"no intervals yet: they need {self.test_metric}, measured after the search"
         chosen = "Validation values have none, because checkpoints and trials were chosen by them"
         shift = any(name.startswith("shift/") for name in self.final_metrics)
         unstored = [*(["shift sets"] if shift else []), *([] if self.baseline is None else ["the baseline"])]
