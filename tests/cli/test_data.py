@@ -89,5 +89,5 @@ def test_problems_of_a_data_file_name_it(invoke: Invoke, file: str, message: str
 def test_option_for_columns_is_named(invoke: Invoke, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("body,label\n" + "".join(f"a text {number},{number % 2}\n" for number in range(50)))
-    with pytest.raises(DataError, match=r"column 'text' not found .*add --set 'data\.columns\.NAME=COLUMN'\."):
-        invoke("data", str(path))
+    with pytest.raises(DataError, match=r"column 'bdy' not found .*add --set 'data\.columns\.NAME=COLUMN'\."):
+        invoke("data", str(path), "--set", "data.columns.text=bdy")
