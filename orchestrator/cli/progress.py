@@ -202,6 +202,8 @@ class Progress:
         groups = ((self._fresh - self._on_curve, "fresh seeds"), (self._on_curve, "trainings for the learning curve"))
         after = (f" · {len(each & self._ended.keys())} of {len(each)} {name}" for each, name in groups if each)
         spent = f"{self.ended}{of} trials{''.join(after)} · {words.duration(self.elapsed_s)}"
+        if self.budget.wall_time_s is not None and self.elapsed_s >= self.budget.wall_time_s and self._running:
+            return f"{spent} · time spent: trials end at their next report"
         return spent if remaining is None else f"{spent} · {words.duration(remaining)} left"
 
     def _remaining_ratio(self, trials: int) -> float:

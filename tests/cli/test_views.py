@@ -231,6 +231,16 @@ def test_tally_names_trainings_after_the_search() -> None:
     assert state.tally.startswith("1 of 1 trials · 2 of 2 fresh seeds · 2 of 3 trainings for the learning curve · ")
 
 
+def test_tally_says_that_the_time_is_spent() -> None:
+    clock = Clock()
+    state = progress(Budget(trials=4, wall_time_s=60.0), clock)
+    state.update(make_records()[0], running(1, 3))
+    clock.now += 61
+    assert state.tally.endswith(" · time spent: trials end at their next report")
+    state.update(make_records()[1])
+    assert "next report" not in state.tally
+
+
 def test_resumed_trial_shows_its_samples() -> None:
     message: list[str] = []
     Lines(progress(Budget(trials=2), Clock()), message.append).trial_started(running(0, 2))
