@@ -231,14 +231,17 @@ def test_tally_names_trainings_after_the_search() -> None:
     assert state.tally.startswith("1 of 1 trials · 2 of 2 fresh seeds · 2 of 3 trainings for the learning curve · ")
 
 
-def test_tally_says_that_the_time_is_spent() -> None:
+def test_spent_time_suspends_trials_and_shows_the_closing_step() -> None:
     clock = Clock()
     state = progress(Budget(trials=4, wall_time_s=60.0), clock)
-    state.update(make_records()[0], running(1, 3))
+    view = LiveView(state, Console(file=io.StringIO()))
+    view.trial_started(running(1, 3))
+    view.say("measuring")
+    assert "measuring" not in drawn(view)
     clock.now += 61
-    assert state.tally.endswith(" · time spent: trials end at their next report")
-    state.update(make_records()[1])
-    assert "next report" not in state.tally
+    shown = drawn(view)
+    assert state.tally.endswith(" · time spent, unfinished trials suspended")
+    assert all(words in shown for words in ("suspended", "measuring"))
 
 
 def test_resumed_trial_shows_its_samples() -> None:
