@@ -17,7 +17,6 @@ from orchestrator.stores import logs_folder, stored_sweep, with_current_status
 
 if TYPE_CHECKING:
     from orchestrator.core.sweeps.gates import Gates
-    from orchestrator.core.sweeps.sweep import SweepRecord
     from orchestrator.preparation.stored_sweep import StoredSweep
     from orchestrator.promotion.candidates import Candidate
     from orchestrator.promotion.gates import GateResult
@@ -62,9 +61,7 @@ def promote(
     screen = Screen(as_json=as_json)
     if force is not (reason is not None):
         raise UserError('--force needs --reason and --reason needs --force: --force --reason "WHY"')
-    stored = stored_sweep(name)
-    if not force:
-        _require_finished(with_current_status(stored.ledger, stored.sweep))
+    stored = _stored(name, force=force)
     request = PromotionRequest(
         name=stored.sweep.name if model is None else model,
         metric=stored.metric,
@@ -89,15 +86,21 @@ def promote(
         show_promotion(screen, done, registry_options(stored.location))
 
 
-def _require_finished(sweep: "SweepRecord") -> None:
-    """Raise a ``UserError`` for a sweep that runs or was interrupted: its adapters have no test values yet."""
-    if sweep.status is SweepStatus.FINISHED:
-        return
-    running = sweep.status is SweepStatus.RUNNING
+def _stored(name: str, *, force: bool) -> "StoredSweep":
+    """Return the sweep.
+
+    Raises:
+        UserError: it runs or was interrupted, so its adapters have no test values yet, and ``force`` is not given.
+    """
+    stored = stored_sweep(name)
+    status = with_current_status(stored.ledger, stored.sweep).status
+    if force or status is SweepStatus.FINISHED:
+        return stored
+    running = status is SweepStatus.RUNNING
     remedy = "Wait for its end" if running else f"Resume it: {program()} sweep FILE"
     raise UserError(
-        f"{sweep.reference} {'is still running' if running else 'was interrupted'}: a better trial may follow, and no "
-        f'adapter has test values. {remedy}; or add --force --reason "WHY" to promote its best trial so far.'
+        f"{stored.sweep.reference} {'is still running' if running else 'was interrupted'}: a better trial may follow, "
+        f'and no adapter has test values. {remedy}; or add --force --reason "WHY" to promote its best trial so far.'
     )
 
 
