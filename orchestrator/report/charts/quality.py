@@ -100,7 +100,8 @@ def splits(summary: Summary) -> Chart | None:
             above.append(None if interval is None or value is None else interval.high - value)
             below.append(None if interval is None or value is None else value - interval.low)
             texts.append(plain(f"trial {row.number}, {_split(name)}: {words.with_interval(value, interval)}"))
-        error = {"type": "data", "array": above, "arrayminus": below, "symmetric": False, "thickness": 1.2, "width": 3}
+        # Without caps: a value without an interval would get two at its own height.
+        error = {"type": "data", "array": above, "arrayminus": below, "symmetric": False, "thickness": 1.2, "width": 0}
         bars.append(
             go.Bar(
                 x=labels,
