@@ -24,7 +24,7 @@ FACTORS = (2.0, 4.0)
 SMALL = 0.05
 """A fall of the error by less than this share of the present error is a small gain."""
 POINT = 0.01
-"""The gain of accuracy or macro-F1 for which the number of rows is given; see ``_wanted_gain``."""
+"""The gain of accuracy or macro-F1 for which the number of rows is given; see ``wanted_gain``."""
 FARTHEST = FACTORS[-1]
 """The largest multiple of the present rows that is given as an answer; the curve says nothing of more rows."""
 _DRAWS = 2000
@@ -92,7 +92,14 @@ class RowsNeeded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecasts:
-    """Answers for more rows; see ``LearningCurve``."""
+    """Answers for more rows.
+
+    Attributes:
+        answer: whether more rows would help.
+        gains: for twice and four times the rows; empty if they cannot be estimated.
+        needed: the rows for a small improvement; None if they cannot be estimated.
+        missing: why they cannot be estimated; None if they can.
+    """
 
     answer: MoreRows = MoreRows.UNKNOWN
     gains: tuple[Gain, ...] = ()
@@ -109,20 +116,14 @@ class LearningCurve:
         metric: name of the metric, on the test split.
         points: by ascending share.
         test_rows: number of rows of the test split.
-        answer: whether more rows would help.
-        gains: for twice and four times the rows; empty if they cannot be estimated.
-        needed: the rows for a small improvement; None if they cannot be estimated.
-        missing: why they cannot be estimated; None if they can.
+        forecasts: what more rows would give.
     """
 
     trial: int
     metric: str
     points: tuple[CurvePoint, ...]
     test_rows: int
-    answer: MoreRows
-    gains: tuple[Gain, ...] = ()
-    needed: RowsNeeded | None = None
-    missing: str | None = None
+    forecasts: Forecasts
 
 
 def learning_curve(
@@ -156,16 +157,12 @@ def learning_curve(
     rows = [kept_measurement(sweep_dir, each, metric) for each in measured]
     sizes = {point.share: point.rows for point in points}
     train_rows_t = [sizes[each.share] for each in measured if each.share is not None]
-    found = _forecasts(metric, train_rows_t, [each.rows for each in rows if each is not None])
     return LearningCurve(
         trial=trial,
         metric=name,
         points=tuple(points),
         test_rows=next((len(each.rows.losses) for each in rows if each is not None), 0),
-        answer=found.answer,
-        gains=found.gains,
-        needed=found.needed,
-        missing=found.missing,
+        forecasts=_forecasts(metric, train_rows_t, [each.rows for each in rows if each is not None]),
     )
 
 
@@ -193,7 +190,7 @@ def _forecasts(metric: Metric, train_rows: Sequence[int], rows: Sequence[RowMeas
     )
     error = float(errors_t[rows_t == present].mean())
     answer = MoreRows.HARDLY if gains[0].high < SMALL * error else MoreRows.UNKNOWN
-    wanted = _wanted_gain(name, error)
+    wanted = wanted_gain(name, error)
     return Forecasts(
         answer=MoreRows.HELP if gains[0].low > 0 else answer,
         gains=gains,
@@ -201,7 +198,7 @@ def _forecasts(metric: Metric, train_rows: Sequence[int], rows: Sequence[RowMeas
     )
 
 
-def _wanted_gain(name: str, error: float) -> float:
+def wanted_gain(name: str, error: float) -> float:
     """Return the gain for which the number of rows is given.
 
     It is one point of accuracy or macro-F1. For a loss, and for an error below two points, it is 5 % of the error,

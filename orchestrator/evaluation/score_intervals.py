@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.trials.row_measures import RowMeasures
+from orchestrator.evaluation.calibration import CALIBRATION_ERROR, calibration_limits
 from orchestrator.evaluation.seed_noise import (
     assumed_noise,
     have_scores,
@@ -35,15 +36,17 @@ SHARES = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricInterval:
-    """The confidence interval of a test metric of one adapter.
+    """The confidence interval of a metric of one adapter.
 
     Attributes:
         low, high: limits, in the unit of the metric.
         level: confidence level in (0, 1).
-        rows: number of test rows, at least 2.
+        rows: number of rows, at least 2; of several samples that of the first.
         seed_sd: standard deviation of the metric between seeds, part of the interval: assumed for one seed, estimated
             for several. None: unknown, the interval holds the noise of the rows alone.
         seeds: number of trained seeds.
+        of: what the rows are, in words.
+        beside: the other samples, in words; empty for one sample.
     """
 
     low: float
@@ -52,11 +55,18 @@ class MetricInterval:
     rows: int
     seed_sd: float | None
     seeds: int = 1
+    of: str = "test rows"
+    beside: str = ""
+
+    @property
+    def samples(self) -> str:
+        """The measured rows, in words: ``1,500 test rows and 800 rows of tweets``."""
+        return f"{self.rows:,} {self.of}{self.beside}"
 
     @property
     def sources(self) -> str:
         """The sources of noise in the interval, in words."""
-        rows = f"the noise of {self.rows:,} test rows"
+        rows = f"the noise of {self.samples}"
         if self.seeds > 1:
             return f"{rows} and of {self.seeds} seeds"
         if self.seed_sd is None:
@@ -70,9 +80,10 @@ def metric_intervals(
     """Return the 95 % interval of each metric that follows from the rows, by name.
 
     These are ``accuracy`` (Wilson's interval) and ``macro_f1`` (bootstrap), both with ``seed_noise.assumed_sd``;
-    ``loss`` and ``perplexity`` (Student's), and metrics with a value per row in ``rows.scores`` (Student's). All but
-    the first two hold the noise of the rows alone. A metric has no interval if its value is not the one computed from
-    the rows, for example because an objective defines it otherwise, or if the rows show no spread.
+    ``loss`` and ``perplexity`` (Student's), metrics with a value per row in ``rows.scores`` (Student's), and the
+    expected calibration error (bootstrap). All but the first two hold the noise of the rows alone. A metric has no
+    interval if its value is not the one computed from the rows, for example because an objective defines it otherwise,
+    or if the rows show no spread.
 
     Args:
         metrics: values by name, without a split.
@@ -148,6 +159,9 @@ def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | N
     elif name == "f1" and (items := items_of(rows)):
         interval = _item_interval(np.array(items))
         limits = interval.value, *possible(name, interval)
+    elif name == CALIBRATION_ERROR and rows.logits:
+        interval = calibration_limits(rows)
+        limits = interval.value, interval.low, interval.high
     elif len(rows.scores.get(name, ())) > 1:
         interval = mean_interval(np.array(rows.scores[name]))
         limits = interval.value, *possible(name, interval)

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.sweeps.gates import Gates, MetricBound
-from orchestrator.core.sweeps.goal import Constraint
+from orchestrator.core.sweeps.goal import Goal
 from orchestrator.core.tasks.problem import Problem
+from orchestrator.evaluation.adapter_intervals import drop_interval, shift_sets
+from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.promotion.bounds import CHOSEN, Decision, decide, why_none
+from orchestrator.tracking.runs.summary import OVERFIT_GAP
 from orchestrator.tracking.runs.wording import best_name
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ _BOUNDS = {
     "near copies": "near_copies",
     "size": "size_bytes",
     "latency": "latency_ms",
+    "latency ratio": "latency_ratio",
 }
 """The bound of each gate in the section ``gates``."""
 
@@ -60,7 +65,8 @@ class GateResult:
         rule: the rule, in words.
         value: the value that the rule limits; None: not measured.
         interval: confidence interval of the value; None: unknown.
-        rows_needed: number of test rows that would decide; None: the gate does not abstain, or no number decides.
+        rows_needed: number of rows that would decide; None: the gate does not abstain, or no number decides.
+        rows_of: what these rows are, in words.
     """
 
     gate: str
@@ -71,6 +77,7 @@ class GateResult:
     value: float | None = None
     interval: "Interval | None" = None
     rows_needed: int | None = None
+    rows_of: str = "test rows"
 
     @property
     def verdict(self) -> Verdict:
@@ -95,7 +102,7 @@ def overall(results: tuple[GateResult, ...]) -> Verdict:
 def verdict_text(results: tuple[GateResult, ...]) -> str:
     """Return the verdict of all gates in one sentence, with the gates behind it, without a full stop.
 
-    An abstention names the number of test rows that would decide, if a number is known for each gate that abstains.
+    An abstention names the number of rows that would decide, if a number is known for each gate that abstains.
     """
     verdict = overall(results)
     names = [item.gate for item in results if item.refuses and item.verdict is verdict]
@@ -104,9 +111,11 @@ def verdict_text(results: tuple[GateResult, ...]) -> str:
         text += f", by {', '.join(names)}"
     if verdict is Verdict.ABSTAIN:
         undecided = [item for item in results if item.refuses and item.passed is None]
-        known = [item.rows_needed for item in undecided if item.rows_needed is not None]
-        if len(known) == len(undecided):
-            text += f"; about {max(known):,} test rows would decide"
+        needed: dict[str, int] = {}
+        for item in undecided:
+            needed[item.rows_of] = max(needed.get(item.rows_of, 0), item.rows_needed or 0)
+        if all(item.rows_needed is not None for item in undecided):
+            text += f"; about {' and '.join(f'{rows:,} {of}' for of, rows in needed.items())} would decide"
         else:
             text += "; more test rows alone do not decide"
     warned = [item.gate for item in results if item.passed is False and not item.refuses]
@@ -143,8 +152,9 @@ def check(
     gates: Gates,
     chance: float | None = None,
     problem: Problem = Problem.SINGLE_LABEL,
+    intervals: Mapping[str, MetricInterval] | None = None,
 ) -> tuple[GateResult, ...]:
-    """Return the results of the gates on one adapter's metrics.
+    """Return the results of the gates on one adapter's metrics. ``bounds.decide`` has the rule for bounds.
 
     Args:
         metrics: the adapter's summary, shift and test metrics.
@@ -153,30 +163,47 @@ def check(
         gates: the bounds.
         chance: share of the largest class among the validation rows; None: unknown, or a task without classes.
         problem: the problem of a classification head; language models have the default.
+        intervals: the intervals of the metrics, by the names of ``metrics``; None: there are none.
     """
-    results = [_finite(metrics)]
+    results, limits = [_finite(metrics)], intervals or {}
     if gates.baseline_gain is not None:
         results.append(_gain(metrics.get(best_name(metric)), metric, (baseline or {}).get(metric.name), gates))
     if gates.gap is not None:
-        results.append(_gap(metrics.get("overfit_gap_at_best"), gates.gap, refuses=gates.binds("gap")))
+        results.append(_gap(metrics, metric, gates, limits))
     if gates.memoriser_gap is not None:
-        results.append(_memoriser(metrics, gates.memoriser_gap, chance, problem))
+        results.append(_memoriser(metrics, gates.memoriser_gap, chance, problem, limits.get(OVERFIT_GAP)))
     if gates.shift_drop is not None:
-        results.append(_shift(metrics, metric, gates.shift_drop))
+        results.append(_shift(metrics, metric, gates.shift_drop, limits))
     if gates.forgetting is not None:
-        results.append(_forgetting(metrics, gates.forgetting))
+        results.append(_forgetting(metrics, metric, gates.forgetting, limits))
     return tuple(results)
 
 
-def check_metrics(stored: Mapping[str, float], bounds: Mapping[str, MetricBound]) -> tuple[GateResult, ...]:
-    """Return the results of the bounds of stored metrics, each by the name of its metric."""
-    return tuple(_range(name, stored.get(name), bound) for name, bound in bounds.items())
+def check_metrics(
+    stored: Mapping[str, float],
+    metric: Metric,
+    bounds: Mapping[str, MetricBound],
+    intervals: Mapping[str, MetricInterval] | None = None,
+) -> tuple[GateResult, ...]:
+    """Return the results of the bounds of stored metrics, each by the name of its metric.
+
+    Args:
+        stored: the metrics by name.
+        metric: the searched metric.
+        bounds: their ranges.
+        intervals: their intervals, by name or summary name; None: there are none.
+    """
+    limits = intervals or {}
+    limits = {**limits, "gap/loss": limits[OVERFIT_GAP]} if OVERFIT_GAP in limits else limits
+    return tuple(_range(name, stored.get(name), bound, limits, metric) for name, bound in bounds.items())
 
 
-def check_constraints(stored: Mapping[str, float], constraints: Iterable[Constraint]) -> tuple[GateResult, ...]:
+def check_constraints(
+    stored: Mapping[str, float], metric: Goal, intervals: Mapping[str, MetricInterval] | None = None
+) -> tuple[GateResult, ...]:
     """Return the results of the constraints of the search; a metric without a stored value stops the promotion too."""
-    bounds = {each.name: MetricBound(min=each.min, max=each.max) for each in constraints}
-    results = check_metrics(stored, bounds)
+    bounds = {each.name: MetricBound(min=each.min, max=each.max) for each in metric.constraints}
+    results = check_metrics(stored, metric, bounds, intervals)
     return tuple(replace(each, gate=f"constraint {each.gate}", refuses=not each.passed) for each in results)
 
 
@@ -190,7 +217,7 @@ def compare(gate: str, metric: Metric, value: float | None, other: float | None,
         other: the rival's value; None: unknown.
         rival: the rival's name, for ``detail``.
     """
-    rule = f"{metric.name} not worse than {rival}"
+    rule = f"{metric.name} not worse than {rival} (no interval: {CHOSEN})"
     if value is None or other is None:
         return GateResult(gate=gate, passed=None, detail=f"{rival} has no {metric.name} to compare with", rule=rule)
     passed = not metric.better(other, value)
@@ -231,30 +258,39 @@ def _gain(value: float | None, metric: Metric, baseline: float | None, gates: Ga
     return GateResult(
         gate="baseline",
         passed=passed,
-        detail=f"{metric.name} {value:.4f}, baseline {baseline:.4f}, {needed} is needed",
+        detail=f"{metric.name} {value:.4f}, baseline {baseline:.4f}, {needed} is needed (no interval: {CHOSEN})",
         refuses=not passed and (gain < 0 or gates.binds("baseline_gain")),
         rule=rule,
         value=gain,
     )
 
 
-def _gap(gap: float | None, most: float, *, refuses: bool) -> GateResult:
+def _gap(
+    metrics: Mapping[str, float], metric: Metric, gates: Gates, limits: Mapping[str, MetricInterval]
+) -> GateResult:
+    gap, most = metrics.get(OVERFIT_GAP), gates.gap or 0.0
+    rule = f"overfit gap at most {most:g}"
     if gap is None:
-        return _unmeasured("overfitting", f"overfit gap at most {most:g}", "no overfit gap was measured")
-    return _at_most("overfitting", "overfit gap", gap, most, f"overfit gap {gap:.4f}", refuses=refuses)
+        return _unmeasured("overfitting", rule, "no overfit gap was measured")
+    decision = decide(gap, MetricBound(max=most), limits.get(OVERFIT_GAP), why_none("gap/loss", metric))
+    detail = f"overfit gap {gap:.4f}, at most {most:g}"
+    return _decided("overfitting", rule, gap, detail, decision, refuses=gates.binds("gap") or gates.strict)
 
 
-def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None, problem: Problem) -> GateResult:
+def _memoriser(
+    metrics: Mapping[str, float], gap: float, chance: float | None, problem: Problem, limits: MetricInterval | None
+) -> GateResult:
     """Return whether the adapter has memorised its training rows and has hardly learned the task.
 
     A training loss near 0 and a large overfit gap are no fault: the best adapters on few rows have both, because they
     are overconfident. A memoriser also loses most of its accuracy above chance on other rows. The bounds are in nats
-    per label or token: the losses of several labels and of numbers have other scales and no accuracy.
+    per label or token: the losses of several labels and of numbers have other scales and no accuracy. Three values
+    decide together, so the interval of the gap alone makes no verdict.
     """
     rule = f"training loss above {MEMORISED_LOSS:g}, or overfit gap below {gap:g}"
     if problem is not Problem.SINGLE_LABEL:
         return _unmeasured("memoriser", rule, f"its bounds do not fit the loss of {problem.replace('_', ' ')}")
-    train, measured = metrics.get("train_loss_at_best"), metrics.get("overfit_gap_at_best")
+    train, measured = metrics.get("train_loss_at_best"), metrics.get(OVERFIT_GAP)
     if train is None or measured is None:
         return _unmeasured("memoriser", rule, "no training loss was measured")
     detail = f"training loss {train:.4f}, overfit gap {measured:.4f}"
@@ -267,60 +303,75 @@ def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None, p
         rule += f", or validation accuracy above chance at least {KEPT_SHARE:.0%} of that on training rows"
         detail += f", accuracy {known[0]:.4f} on training rows and {known[1]:.4f} on validation (chance {chance:.4f})"
     detail = f"a memoriser: {detail}" if caught else detail
-    return GateResult(gate="memoriser", passed=not caught, detail=detail, refuses=caught, rule=rule, value=measured)
+    interval = None if limits is None else decide(measured, MetricBound(max=gap), limits).interval
+    if interval is not None:
+        detail += f" (95 % interval of the gap {interval.low:.4f} to {interval.high:.4f})"
+    return GateResult(
+        gate="memoriser", passed=not caught, detail=detail, refuses=caught, rule=rule, value=measured, interval=interval
+    )
 
 
-def _shift(metrics: Mapping[str, float], metric: Metric, most: float) -> GateResult:
+def _shift(
+    metrics: Mapping[str, float], metric: Metric, most: float, limits: Mapping[str, MetricInterval]
+) -> GateResult:
     """Return the result for the shift set with the largest drop from the test value, else from the validation value."""
     name = metric.name.rpartition("/")[2]
     rule = f"{name} on a shift set at most {most:g} below its value on the test rows"
-    reference = metrics.get(f"test/{name}", metrics.get(best_name(metric)))
-    values = {
-        set_name: value
-        for key, value in metrics.items()
-        if key.startswith("shift/") and (set_name := key.split("/")[1]) and key == f"shift/{set_name}/{name}"
-    }
+    test = f"test/{name}"
+    reference = metrics.get(test, metrics.get(best_name(metric)))
+    values = {each: metrics[key] for each in shift_sets(metrics) if (key := f"shift/{each}/{name}") in metrics}
     if reference is None or not values:
         return _unmeasured("shift", rule, f"no shift set has a measured {name}")
     worst = max(values, key=lambda each: metric.sort_key(values[each]))
     drop = metric.sort_key(values[worst]) - metric.sort_key(reference)
-    detail = f"{name} {reference:.4f}, on {worst} {values[worst]:.4f}: a drop of {drop:.4f}"
-    return _at_most("shift", "drop", drop, most, detail, rule=rule)
+    ours, theirs = limits.get(test), limits.get(f"shift/{worst}/{name}")
+    both = None
+    if ours is not None and theirs is not None:
+        both = drop_interval(ours, theirs, (reference, values[worst]), metric.direction)
+    why = CHOSEN if test not in metrics else why_none(f"shift/{worst}/{name}" if ours is not None else test, metric)
+    detail = f"{name} {reference:.4f}, on {worst} {values[worst]:.4f}: a drop of {drop:.4f}, at most {most:g}"
+    return _decided("shift", rule, drop, detail, decide(drop, MetricBound(max=most), both, why))
 
 
-def _forgetting(metrics: Mapping[str, float], most: float) -> GateResult:
+def _forgetting(
+    metrics: Mapping[str, float], metric: Metric, most: float, limits: Mapping[str, MetricInterval]
+) -> GateResult:
     stored = {name: value for name, value in metrics.items() if name.startswith("forgetting/")}
     if not stored:
         rule = f"every forgetting/... at most {most:g}"
         return _unmeasured("forgetting", rule, FORGETTING_REMEDY)
     worst = max(stored, key=lambda each: stored[each])
-    return _at_most("forgetting", worst, stored[worst], most, f"{worst} {stored[worst]:.4f}")
+    decision = decide(stored[worst], MetricBound(max=most), limits.get(worst), why_none(worst, metric))
+    detail = f"{worst} {stored[worst]:.4f}, at most {most:g}"
+    return _decided("forgetting", f"{worst} at most {most:g}", stored[worst], detail, decision)
 
 
-def _range(name: str, value: float | None, bound: MetricBound) -> GateResult:
+def _range(
+    name: str, value: float | None, bound: MetricBound, limits: Mapping[str, MetricInterval], metric: Metric
+) -> GateResult:
     sides = (("at least", bound.min), ("at most", bound.max))
-    limits = " and ".join(f"{word} {limit:g}" for word, limit in sides if limit is not None)
-    rule = f"{name} {limits}"
+    allowed = " and ".join(f"{word} {limit:g}" for word, limit in sides if limit is not None)
+    rule = f"{name} {allowed}"
     if value is None:
         return _unmeasured(name, rule, f"no metric {name} is stored")
-    low, high = (-math.inf if bound.min is None else bound.min), (math.inf if bound.max is None else bound.max)
-    passed = low <= value <= high
-    detail = f"{name} {value:.4f}, {limits}"
-    return GateResult(gate=name, passed=passed, detail=detail, refuses=not passed, rule=rule, value=value)
+    decision = decide(value, bound, limits.get(name), why_none(name, metric))
+    return _decided(name, rule, value, f"{name} {value:.4f}, {allowed}", decision)
 
 
-def _at_most(
-    gate: str, name: str, value: float, most: float, detail: str, *, rule: str | None = None, refuses: bool = True
+def _decided(
+    gate: str, rule: str, value: float, detail: str, decision: Decision, *, refuses: bool = True
 ) -> GateResult:
-    """Return the result of an upper bound; NaN does not pass."""
-    passed = value <= most
+    """Return the result of a gate with a bound; ``refuses``: a bound that is not kept stops the promotion."""
     return GateResult(
         gate=gate,
-        passed=passed,
-        detail=f"{detail}, at most {most:g}",
-        refuses=refuses and not passed,
-        rule=rule or f"{name} at most {most:g}",
+        passed=decision.passed,
+        detail=f"{detail} ({decision.note})",
+        refuses=refuses and not decision.passed,
+        rule=rule,
         value=value,
+        interval=decision.interval,
+        rows_needed=decision.rows_needed,
+        rows_of=decision.rows_of,
     )
 
 

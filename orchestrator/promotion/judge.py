@@ -27,7 +27,7 @@ from orchestrator.promotion.gates import (
     compare,
     stop_if_unmeasured,
 )
-from orchestrator.promotion.latency import latency_gate
+from orchestrator.promotion.latency import latency_gates
 from orchestrator.promotion.leak import leak_gates
 from orchestrator.promotion.paired import champion_gate, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
@@ -102,15 +102,15 @@ def judge(
     counts = candidate.card.label_counts.get("validation", {}).values()
     chance = max(counts) / sum(counts) if sum(counts) else None
     values = baseline if isinstance(baseline, Mapping) else None
-    results = [*check(metrics, metric, values, gates, chance, Problem(candidate.card.problem))]
+    limits = candidate.card.intervals
+    results = [*check(metrics, metric, values, gates, chance, Problem(candidate.card.problem), limits)]
     stored = {**candidate.trial.at_best(metric), **metrics}
-    results += check_metrics(stored, gates.metrics)
+    results += check_metrics(stored, metric, gates.metrics, limits)
     if isinstance(metric, Goal):
-        results += check_constraints(stored, metric.constraints)
+        results += check_constraints(stored, metric, limits)
     if gates.size_bytes is not None:
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
-    if gates.latency_ms is not None:
-        results.append(latency_gate(candidate, gates.latency_ms))
+    results += latency_gates(candidate, gates)
     rows = None if candidate.test_rows is None else candidate.test_rows.measurement.rows
     results += leak_gates(sweep, request.read_splits, gates, rows)
     if candidate.leader is not None:

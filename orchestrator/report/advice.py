@@ -81,9 +81,9 @@ def _more_rows(summary: Summary, best: Row) -> Finding:
     """Return what the learning curve says of more rows; without one, what the overfit gap suggests."""
     if (curve := summary.learning_curve) is not None:
         numbers = {f"rows_{point.rows}": point.mean for point in curve.points}
-        numbers |= {f"gain_{gain.rows}": gain.value for gain in curve.gains}
+        numbers |= {f"gain_{gain.rows}": gain.value for gain in curve.forecasts.gains}
         sentence = f"Training rows: {answer_text(curve)}. Measured: {points_text(curve)}."
-        known = curve.answer is not MoreRows.UNKNOWN
+        known = curve.forecasts.answer is not MoreRows.UNKNOWN
         return Finding(rule=Rule.MORE_ROWS, sentence=sentence, numbers=numbers, known=known)
     complete = [row for row in summary.leaderboard.rows if row.state is TrialState.COMPLETE]
     exits = sum((row.reason or "").startswith(OVERFITTING) for row in complete)

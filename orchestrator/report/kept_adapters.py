@@ -10,8 +10,9 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.sweeps.policy import PREFER, Preferred
 from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.core.trials.trial import TrialRecord
+from orchestrator.evaluation.adapter_intervals import adapter_intervals
 from orchestrator.evaluation.measurement_file import kept_measurement
-from orchestrator.evaluation.score_intervals import MetricInterval, adapter_ties, metric_intervals
+from orchestrator.evaluation.score_intervals import MetricInterval, adapter_ties
 
 if TYPE_CHECKING:
     from orchestrator.statistics.ties import Ties
@@ -73,7 +74,8 @@ class KeptAdapters:
     """The statistics of the kept adapters.
 
     Attributes:
-        intervals: interval by metric (``test/accuracy`` ...), by trial; trials without stored rows are missing.
+        intervals: interval by metric (``test/accuracy``, ``shift/tweets/accuracy`` ...), by trial; trials without
+            stored rows are missing.
         comparison: paired tests in the searched metric; None with fewer than 2 adapters or for an unknown metric.
     """
 
@@ -104,10 +106,9 @@ def kept_adapters(
     }
     by_number = {record.number: record for record in records}
     intervals = {}
-    for number, found in measured.items():
-        own_rows = by_number[number].training_rows(training_rows)
-        by_name = metric_intervals(found.metrics, found.rows, own_rows)
-        intervals[number] = {f"test/{name}": each for name, each in by_name.items()}
+    for number in measured:
+        trial = by_number[number]
+        intervals[number] = adapter_intervals(sweep_dir, trial, metric, trial.training_rows(training_rows))
     name = metric.name.rpartition("/")[2]
     comparable = {number: found.rows for number, found in measured.items() if f"test/{name}" in intervals[number]}
     within = {number for number in comparable if by_number[number].violation(metric, newest=True) == 0}

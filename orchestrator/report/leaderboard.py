@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Metric
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweeps.goal import Goal, metric_from_json
+from orchestrator.core.sweeps.goal import Goal, metric_from_json, names_of
 from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trials.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.trials.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
@@ -38,7 +38,7 @@ class Row:
         falling: whether the validation loss still fell between the last two reports; None with fewer reports.
         final: metrics measured after the trial's end (``shift/<set>/<metric>``, ``test/<metric>``).
         params: the trial's configuration.
-        intervals: interval of a test metric (``test/accuracy`` ...), for a kept adapter with stored rows.
+        intervals: interval of a metric (``test/accuracy``, ``gap/loss`` ...), for a kept adapter with stored rows.
         also: values of the goal's further metrics; empty without a goal.
         mark: ``front`` on the Pareto front of several metrics, ``outside`` the constraints; else empty.
     """
@@ -125,10 +125,20 @@ class Leaderboard:
         else:
             text = f"no intervals yet: they need {self.test_metric}, measured after the search"
         chosen = "Validation values have none, because checkpoints and trials were chosen by them"
-        shift = any(name.startswith("shift/") for name in self.final_metrics)
-        unstored = [*(["shift sets"] if shift else []), *([] if self.baseline is None else ["the baseline"])]
-        others = f"; nor have those of {' and '.join(unstored)}, because their rows are not stored" if unstored else ""
-        return f"{text}. {chosen}{others}"
+        return f"{text}. {chosen}{self._others_without}"
+
+    @property
+    def _others_without(self) -> str:
+        """Why values of shift sets and of the baseline have no interval, in words; empty if all have one."""
+        used = names_of(self.metric)
+        shift = [name for name in self.final_metrics if name.startswith("shift/")]
+        chose = [name for name in shift if any(each.startswith(f"{name.rpartition('/')[0]}/") for each in used)]
+        shown = {name for row in self.rows for name in row.intervals}
+        unstored = ["shift sets"] if any(name not in shown and name not in chose for name in shift) else []
+        unstored += [] if self.baseline is None else ["the baseline"]
+        text = f"; nor have those of {' and '.join(unstored)}, because their rows are not stored" if unstored else ""
+        sets = sorted({name.split("/")[1] for name in chose})
+        return f"{text}; nor have those of {', '.join(sets)}, because the search chose by them" if sets else text
 
     @property
     def best_compared(self) -> int | None:

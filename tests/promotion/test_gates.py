@@ -22,8 +22,9 @@ from orchestrator.promotion.gates import (
     stop_if_unmeasured,
     verdict_text,
 )
-from orchestrator.promotion.latency import Latency, judge_latency
+from orchestrator.promotion.latency import Latency, judge_latency, judge_ratio
 from orchestrator.replay.table_file import read_table
+from orchestrator.statistics.intervals import Interval
 from orchestrator.tracking.runs.summary import summary
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -173,17 +174,17 @@ def test_unmeasured_gate_stops_if_its_bound_is_written(bound: str) -> None:
 
 def test_stored_metric_without_value_stops() -> None:
     gates = Gates(metrics={"test/ece": MetricBound(max=0.1)})
-    (result,) = stop_if_unmeasured(check_metrics({}, gates.metrics), gates)
+    (result,) = stop_if_unmeasured(check_metrics({}, ACCURACY, gates.metrics), gates)
     assert (result.verdict, result.refuses) == (Verdict.ABSTAIN, True)
 
 
 def test_stored_metrics_have_ranges() -> None:
     bounds = {"test/ece": MetricBound(max=0.1), "test/accuracy": MetricBound(min=0.8, max=1.0), "x": MetricBound(min=0)}
-    results = check_metrics({"test/ece": 0.2, "test/accuracy": 0.9}, bounds)
+    results = check_metrics({"test/ece": 0.2, "test/accuracy": 0.9}, ACCURACY, bounds)
     assert [item.verdict for item in results] == [Verdict.REFUSE, Verdict.PROMOTE, Verdict.ABSTAIN]
     assert results[0].rule == "test/ece at most 0.1"
     assert results[1].rule == "test/accuracy at least 0.8 and at most 1"
-    assert results[1].detail == "test/accuracy 0.9000, at least 0.8 and at most 1"
+    assert results[1].detail.startswith("test/accuracy 0.9000, at least 0.8 and at most 1 (no interval: ")
     assert results[2].detail == "no metric x is stored"
 
 
@@ -220,8 +221,18 @@ def test_verdict_names_gates_and_rows() -> None:
     ("most_ms", "verdict"), [(10.0, Verdict.PROMOTE), (9.0, Verdict.ABSTAIN), (7.9, Verdict.REFUSE)]
 )
 def test_latency_needs_rounds_that_agree(most_ms: float, verdict: Verdict) -> None:
-    found = Latency(p95_ms=9.5, rounds_ms=(8.0, 8.5, 10.0), rows=60, tokens=64, machine="a CPU, 2 cores")
+    found = Latency(
+        p95_ms=9.5, rounds_ms=(8.0, 8.5, 10.0), ratios=(1.1, 1.3, 1.2), rows=60, tokens=64, machine="a CPU, 2 cores"
+    )
     result = judge_latency(found, most_ms)
     assert (result.verdict, result.refuses) == (verdict, verdict is not Verdict.PROMOTE)
     assert "p95 of 60 rows (8.0 to 10.0 in 3 rounds) on a CPU, 2 cores" in result.detail
     assert ("the rounds disagree" in result.detail) is (verdict is Verdict.ABSTAIN)
+
+
+@pytest.mark.parametrize(("most", "verdict"), [(1.3, Verdict.PROMOTE), (1.15, Verdict.ABSTAIN), (1.0, Verdict.REFUSE)])
+def test_latency_ratio_needs_rounds_that_agree(most: float, verdict: Verdict) -> None:
+    found = Latency(p95_ms=9.5, rounds_ms=(8.0, 8.5, 10.0), ratios=(1.1, 1.3, 1.2), rows=60, tokens=64, machine="a CPU")
+    result = judge_ratio(found, most)
+    assert (result.gate, result.value, result.verdict) == ("latency ratio", 1.2, verdict)
+    assert result.interval == Interval(value=1.2, low=1.1, high=1.3, level=0.75)  # of three rounds

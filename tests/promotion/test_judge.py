@@ -210,10 +210,14 @@ def test_size_is_counted_on_disk(sweep: Measured) -> None:
 def test_latency_is_measured_on_this_machine(sweep: Measured) -> None:
     with pytest.raises(GateRefusalError, match=r"latency: .* ms for one row of \d+ tokens, at most 1e-05; .* cores"):
         sweep.promote(2, range(60), latency_ms=1e-5)
-    (found,) = [item for item in sweep.promote(2, range(60), latency_ms=1e6).gates if item.gate == "latency"]
-    assert found.passed
-    assert found.value is not None
-    assert found.value > 0
+    gates = sweep.promote(2, range(60), latency_ms=1e6, latency_ratio=1e3).gates
+    found = {item.gate: item for item in gates if item.gate.startswith("latency")}
+    assert [*found] == ["latency", "latency ratio"]
+    for item in found.values():
+        assert item.passed
+        assert item.interval is not None
+        assert 0 < item.interval.low <= item.interval.value <= item.interval.high
+    assert found["latency"].detail.endswith(" times the base model's time")
 
 
 def test_latency_of_a_function_is_not_measured(sweep: Measured) -> None:

@@ -151,7 +151,7 @@ def test_strict_gates_refuse_and_others_warn(tracked: Tracked) -> None:
         promoted(tracked, candidate, gates=Gates(gap=0.05, strict=True))
     done = promoted(tracked, candidate, gates=Gates(gap=0.05))
     failed = [(result.gate, result.detail) for result in done.gates if result.passed is False]
-    assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05")]
+    assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05 (no interval: its rows are not stored)")]
 
 
 def registered(tracked: Tracked) -> list[str]:

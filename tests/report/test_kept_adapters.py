@@ -143,6 +143,8 @@ def test_json_holds_intervals_and_ties(summary: Summary) -> None:
         "rows": 1500,
         "seed_sd": 0.005,
         "seeds": 1,
+        "of": "test rows",
+        "beside": "",
     }
     assert rows[4]["intervals"] == {}
     found = plain["test_comparison"]

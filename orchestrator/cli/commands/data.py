@@ -64,11 +64,11 @@ def _spec(screen: Screen, file: str, objective: str | None, overrides: list[str]
         given = [] if objective is None else [f"objective={objective}"]
         return read_spec(Path(file), [*given, *overrides])
     task = objective or "classification"
-    keys = [override.partition("=")[0] for override in overrides]
-    if "data.columns" in keys:
+    pairs = [override.partition("=") for override in overrides]
+    if any(key == "data.columns" for key, _, _ in pairs):
         return spec_of_data(file, task, overrides)
-    named = [key.removeprefix("data.columns.") for key in keys]
-    columns = found_columns(screen, task, file, named, "--set data.columns.{name}=COLUMN")
+    given = {key.removeprefix("data.columns."): column for key, _, column in pairs if key.startswith("data.columns.")}
+    columns = found_columns(screen, task, file, given, "--set data.columns.{name}=COLUMN")
     return spec_of_data(
         file, task, [*(f"data.columns.{name}={column}" for name, column in columns.items()), *overrides]
     )

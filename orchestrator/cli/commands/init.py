@@ -8,6 +8,7 @@ import typer
 from orchestrator.cli.columns import found_columns
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
+from orchestrator.core.data import Origin
 from orchestrator.core.errors import DataError, UserError, in_short
 from orchestrator.core.system.environment import program
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec, spec_of_data
@@ -57,11 +58,14 @@ def init(
         raise UserError(f"FILE: a name that ends in .yaml is needed, got {file}")
     screen = Screen(as_json=as_json)
     task = task or typer.prompt(f"Task ({', '.join(objective_names())}, or a .py file)", default="classification")
-    default_model = str(objective_facts(task).default_model)
+    defaults = objective_facts(task)
     model = model or typer.prompt(
-        "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=default_model
+        "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=str(defaults.default_model)
     )
-    data = data or typer.prompt("Data (a file, a packaged name or hub:org/name)")
+    own = defaults.default_source
+    data = data or typer.prompt(
+        "Data (a file, a packaged name or hub:org/name)", default=None if own.origin is Origin.LOCAL else str(own)
+    )
     columns = {name: named for name, named in (("text", text), ("label", label)) if named is not None}
     columns |= dict(_pair(given) for given in column or [])
     with screen.quiet(logs_folder() / "init.log"):

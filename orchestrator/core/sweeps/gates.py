@@ -34,6 +34,7 @@ class Gates:
         near_copies: largest share of the test rows with almost the words of a training row, in [0, 1].
         size_bytes: largest size of the adapter's weights.
         latency_ms: longest time for one row in milliseconds, measured on this machine.
+        latency_ratio: longest time for one row, as a multiple of the base model's time on this machine.
         metrics: range of further stored metrics by name, for example ``test/loss``.
         written: the bounds set by a user. A candidate that breaks one of them is refused; the defaults of
             ``gap``, ``baseline_gain`` and ``near_copies`` only warn.
@@ -54,6 +55,7 @@ class Gates:
     near_copies: float | None = 0.02
     size_bytes: int | None = None
     latency_ms: float | None = None
+    latency_ratio: float | None = None
     metrics: Mapping[str, MetricBound] = field(default_factory=dict)
     written: frozenset[str] = frozenset()
     strict: bool = False

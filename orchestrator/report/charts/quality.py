@@ -80,7 +80,7 @@ def pareto_front(summary: Summary) -> Chart | None:
 def splits(summary: Summary) -> Chart | None:
     """Draw the metric on validation, test and shift sets for the best trials and the baseline.
 
-    Test values have their interval. None without a test or shift value.
+    Test and shift values have their interval. None without a test or shift value.
     """
     from plotly import graph_objects as go
 
