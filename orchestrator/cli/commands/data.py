@@ -67,8 +67,8 @@ def _spec(screen: Screen, file: str, objective: str | None, overrides: list[str]
     pairs = [override.partition("=") for override in overrides]
     if any(key == "data.columns" for key, _, _ in pairs):
         return spec_of_data(file, task, overrides)
-    given = {key.removeprefix("data.columns."): column for key, _, column in pairs if key.startswith("data.columns.")}
-    columns = found_columns(screen, task, file, given, "--set data.columns.{name}=COLUMN")
+    named = {key.removeprefix("data.columns."): column for key, _, column in pairs if key.startswith("data.columns.")}
+    columns = found_columns(screen, task, file, named, "--set data.columns.{name}=COLUMN")
     return spec_of_data(
         file, task, [*(f"data.columns.{name}={column}" for name, column in columns.items()), *overrides]
     )
