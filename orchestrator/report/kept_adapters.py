@@ -1,5 +1,6 @@
 """The kept adapters on the test rows: intervals of their metrics, and the adapters that cannot be told apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -151,10 +152,11 @@ def _facts(members: Sequence[TrialRecord], metric: Metric) -> dict[int, dict[str
     found: dict[int, dict[str, float]] = {}
     for record in members:
         best, at_best = record.best(metric), record.at_best(metric)
+        losses = [report.metrics.get("val/loss", math.nan) for report in record.reports]
         values = {
             Preferred.RANK: float(record.settings.rank) if ranked else None,
             Preferred.GAP: at_best.get("gap/loss"),
-            Preferred.LOSS: at_best.get("val/loss"),
+            Preferred.LOSS: min(filter(math.isfinite, losses), default=None),
             Preferred.SAMPLES: None if best is None else float(best.nominal_samples),
         }
         found[record.number] = {str(name): value for name, value in values.items() if value is not None}
