@@ -123,7 +123,7 @@ class Leaderboard:
         elif any(self.test_metric in row.final for row in self.rows):
             text = f"{self.test_metric} has no interval: no values of its single rows are stored"
         else:
-            text = f"no intervals yet: they are those of {self.test_metric}, measured after the search"
+            text = f"no intervals yet: they need {self.test_metric}, measured after the search"
         chosen = "Validation values have none, because checkpoints and trials were chosen by them"
         return f"{text}. {chosen}{self._others_without}"
 
@@ -191,15 +191,29 @@ class Leaderboard:
         result = f"No trial is better than the baseline on {name} ({best.score:.4f} to {value:.4f})"
         if ahead_on_test:
             return f"{result}, but trial {best.number} is better on {test} ({both}): they are close. {_LARGER_SPLITS}"
-        return f"{result}. {self._advice()}"
+        return f"{result}. {self.label_advice or self._unfinished_advice() or self._advice()}"
+
+    @property
+    def unfinished(self) -> int:
+        """Number of trials that run or are suspended."""
+        return sum(row.state is TrialState.RUNNING for row in self.rows)
 
     def _is_better(self, value: float | None, other: float | None) -> bool:
         return self.metric.sort_key(value) < self.metric.sort_key(other)
 
+    def _unfinished_advice(self) -> str | None:
+        """Return that the longest trial has not been trained to its end; None if it has ended."""
+        trained = max(row.trained for row in self.rows)
+        longest = next(row for row in self.rows if row.trained == trained)
+        if longest.state is not TrialState.RUNNING:
+            return None
+        return (
+            f"No trial was trained further than {trained:,} samples, and {self.unfinished} of {len(self.rows)} trials "
+            "are unfinished: a larger budget continues them."
+        )
+
     def _advice(self) -> str:
         """Return for a sweep below the baseline whether its trials were too short to tell, and what to change."""
-        if self.label_advice is not None:
-            return self.label_advice
         trained = max(row.trained for row in self.rows)
         longest = next(row for row in self.rows if row.trained == trained)  # the best of the longest trials
         most = max(row.steps for row in self.rows)

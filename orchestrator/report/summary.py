@@ -188,7 +188,8 @@ def next_commands(
     if best is None:
         return browse
     forced = ' --force --reason "WHY"' if below_baseline else ""
-    register = ("register the winner", f"{program} promote {quoted}{forced}")
+    purpose = "register the winner" + (", although the baseline is better" if below_baseline else "")
+    register = (purpose, f"{program} promote {quoted}{forced}")
     if of_function:
         return (*browse, register, ("export the checkpoint", f"{program} export {quoted} ./{model}-model"))
     return (

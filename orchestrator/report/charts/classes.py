@@ -74,7 +74,7 @@ def confusion(summary: Summary) -> Chart | None:
         z=shares,
         zmin=0,
         zmax=1,
-        colorscale=[[0, "rgba(0,114,178,0.04)"], [1, CYCLE[0]]],
+        colorscale=[[0, "rgba(0,114,178,0.04)"], [1, "rgba(0,114,178,0.6)"]],
         text=texts,
         hovertemplate="%{text}<extra></extra>",
         showscale=False,
