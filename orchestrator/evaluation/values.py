@@ -1,4 +1,4 @@
-"""Validation of the metrics returned by an objective's ``measure`` or ``baseline``."""
+"""Validation of the metrics returned by an objective's ``measure``."""
 
 import numbers
 from collections.abc import Collection
@@ -9,22 +9,19 @@ from orchestrator.core.errors import ObjectiveError
 from orchestrator.core.names import check_metric_names
 
 
-def metric_values(
-    returned: object, objective: str, hook: str = "measure", wanted: Collection[str] = ()
-) -> dict[str, float]:
+def metric_values(returned: object, objective: str, wanted: Collection[str] = ()) -> dict[str, float]:
     """Return the metrics as floats. NaN and infinities are kept; scalars of numpy and torch are converted.
 
     Args:
-        returned: return value of the hook: real numbers by metric name.
+        returned: return value of ``measure``: real numbers by metric name.
         objective: name of the objective, for messages.
-        hook: method of the objective, for messages.
         wanted: names required in a non-empty result.
 
     Raises:
         ObjectiveError: the value is not a mapping, a name is not a string, a value is not a real number, or a required
             metric is missing.
     """
-    place = f"objective {objective}: {hook}"
+    place = f"objective {objective}: measure"
     if not hasattr(returned, "items"):
         raise ObjectiveError(f"{place} must return a dict of metrics by name, got {_shown(returned)}")
     metrics: dict[Any, Any] = dict(returned.items())

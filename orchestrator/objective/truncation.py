@@ -21,6 +21,7 @@ _SPECIAL = 16
 """Most special tokens added to a row by a tokenizer or an objective."""
 _NO_LIMIT = 10**6
 """A length in tokens above every row's."""
+_ROWS_FOR_LENGTHS = 2_000
 
 
 def truncated(
@@ -66,9 +67,8 @@ def token_lengths(
     splits: Splits,
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
-    sample_size: int = 2_000,
 ) -> dict[str, list[int]]:
-    """Return the lengths in tokens of evenly spaced rows by split, without truncation.
+    """Return the lengths in tokens of up to 2,000 evenly spaced rows by split, without truncation.
 
     The lengths of an objective with its own ``encode`` end at ``max_length + 1``: it may pad to its limit.
 
@@ -77,7 +77,6 @@ def token_lengths(
         splits: the rows.
         tokenizer: the base model's.
         max_length: the limit of the sweep, in tokens.
-        sample_size: most rows of a split to tokenise.
 
     Raises:
         DataError: ``max_length`` is too short for the objective's prompt.
@@ -85,7 +84,7 @@ def token_lengths(
     limit = _NO_LIMIT if _is_base(objective) else max_length + 1
     lengths = {}
     for name, rows in splits.by_name().items():
-        some = _evenly(rows, sample_size)
+        some = _evenly(rows, _ROWS_FOR_LENGTHS)
         lengths[name] = [*_lengths(objective, some, tokenizer, limit)]
     return lengths
 

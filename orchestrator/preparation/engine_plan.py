@@ -29,8 +29,6 @@ def plan_engine(
     spec: SweepSpec,
     train_rows: int,
     validation_rows: int | None = None,
-    sweep_dir: str = "",
-    sweep_key: str = "",
     *,
     generation: GenerationPlan | None = None,
 ) -> EnginePlan:
@@ -52,8 +50,7 @@ def plan_engine(
         data=data,
         report_points=points,
         rows_per_epoch=spec.rows_per_epoch(train_rows),
-        sweep_dir=sweep_dir,
-        sweep_key=sweep_key,
+        sweep_dir="",  # the sweep has no folder yet
         metric=spec.metric.name,
         precision=spec.precision,
         attention=spec.attention,

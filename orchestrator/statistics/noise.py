@@ -121,17 +121,16 @@ def interaction(covariance_ss: Array) -> float:
     return trace / size - (float(covariance_ss.sum()) - trace) / (size * (size - 1))
 
 
-def pooled_noise(estimates: Sequence[SeedNoise], origin: str | None = None) -> SeedNoise:
+def pooled_noise(estimates: Sequence[SeedNoise]) -> SeedNoise:
     """Return the mean variance of independent estimates, weighted by their degrees of freedom.
 
     With a prior among them, this is the moderated variance of Smyth 2004, "Linear models and empirical Bayes methods",
     Statistical Applications in Genetics and Molecular Biology 3. A prior of infinite degrees is returned as it is.
 
     Args:
-        estimates: at least one.
-        origin: the measurements in words; None: that of the first estimate with one.
+        estimates: at least one. The result names the measurements (``origin``) as the first one does that names some.
     """
-    named = origin or next((each.origin for each in estimates if each.origin), None)
+    named = next((each.origin for each in estimates if each.origin), None)
     known = [each for each in estimates if math.isinf(each.degrees_of_freedom)]
     if known:
         return known[0]

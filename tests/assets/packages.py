@@ -37,7 +37,6 @@ def package(file: Path, members: tuple[str, ...] = ("a.txt", "deep/*.txt"), inne
         members=members,
         inner=inner,
         size_mb=0.1,
-        disk_mb=0.1,
         licence="none",
     )
 

@@ -1,4 +1,4 @@
-"""A running sweep, acted on from other processes by the real commands.
+"""A running sweep, acted on by the commands from another process than its driver's.
 
 The trials are functions. Each waits before its second report for a file of the test, so no request comes too late.
 """
@@ -119,16 +119,16 @@ def test_paused_sweep_is_changed_killed_and_resumed(tmp_path: Path, empty_store:
     command = ("sweep", sweep_file(tmp_path), "--trials", "3", "--inline", "--json")
     driver = start(installation, *command)
     pause_at_second_report(installation, driver, trials=1)
-    installation.run("trial", "stop", "held", "0", "--reason", "too slow")
-    installation.run("trial", "clone", "held", "0", "--set", "rate=0.5", "--reason", "better")
+    installation.call("trial", "stop", "held", "0", "--reason", "too slow")
+    installation.call("trial", "clone", "held", "0", "--set", "rate=0.5", "--reason", "better")
     driver.send_signal(signal.SIGKILL)
     driver.communicate(timeout=30)
     # Without a driver the request is stored, and the next driver answers it.
-    assert "the next `sweep FILE` answers" in installation.run("extend", "held", "--trials", "1")
+    assert "the next `sweep FILE` answers" in installation.call("extend", "held", "--trials", "1").stdout
 
     driver = start(installation, *command)
     wait_for(driver, "is paused and holds no engine")
-    installation.run("resume", "held")
+    installation.call("resume", "held")
     document = finished(driver)
     asked = [(one["kind"], one["answer"]) for one in document["requests"]]
     assert asked == [(kind, "done") for kind in ("pause", "stop", "clone", "extend", "resume")]
@@ -154,8 +154,8 @@ def test_sweep_under_ray_rests_and_resumes(tmp_path: Path, empty_store: Path, st
     installation = Installation.with_store(tmp_path, empty_store)
     driver = start(installation, "sweep", sweep_file(tmp_path), "--trials", "2", "--json")
     pause_at_second_report(installation, driver, trials=2)
-    installation.run("trial", "stop", "held", "1")
-    installation.run("resume", "held")
+    installation.call("trial", "stop", "held", "1")
+    installation.call("resume", "held")
     document = finished(driver)
     states = {row["number"]: row["state"] for row in document["leaderboard"]}
     assert states == {0: "complete", 1: "pruned"}

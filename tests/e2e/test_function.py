@@ -1,5 +1,6 @@
 """A plain function: a killed sweep gives the same result as an uninterrupted one, and its winner can be used."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ def test_killed_sweep_of_function_has_same_result(tmp_path: Path, empty_store: P
     process = installation.start("sweep", SWEEP, *SMALL, "--json")
     installation.kill_when(process, " samples: ", times=4)
     resumed = installation.json("sweep", SWEEP, *SMALL)
-    whole = Installation.with_store(tmp_path / "whole", empty_store).json("sweep", SWEEP, *SMALL)
+    other = Installation.with_store(tmp_path / "whole", empty_store)
+    whole = json.loads(other.call("sweep", SWEEP, *SMALL, "--json").stdout)
     assert resumed["finished"] is True
     assert _results(resumed) == _results(whole)
     assert all("test/accuracy" in row["final"] for row in resumed["leaderboard"][:3])
 
-    promotion = installation.json("promote", "torch_function")
+    promotion = json.loads(installation.call("promote", "torch_function", "--json").stdout)
     gates = {gate["gate"]: gate["verdict"] for gate in promotion["gates"]}
     assert gates["leak"] == gates["baseline"] == "abstain"
     mlflow.set_tracking_uri(installation.tracking_uri)
@@ -38,14 +40,11 @@ def test_killed_sweep_of_function_has_same_result(tmp_path: Path, empty_store: P
     model = mlflow.pyfunc.load_model("models:/torch_function@champion")
     answers = model.predict(pd.DataFrame({"text": ["API returns 502 for every customer!", "send the May receipt"]}))
     assert set(answers) <= {"billing", "outage", "question"}
-    refused = installation.start("predict", "torch_function", "some text")
-    assert "was trained by a function" in refused.communicate(timeout=120)[1]
-    assert refused.returncode == 2
-    installation.run("export", "torch_function", str(tmp_path / "exported"))
+    refused = installation.call("predict", "torch_function", "some text", check=2)
+    assert "was trained by a function" in refused.stderr
+    installation.call("export", "torch_function", str(tmp_path / "exported"))
     assert (tmp_path / "exported" / "model.pt").is_file()
 
     runner_up = str(resumed["leaderboard"][1]["number"])
-    refusal = installation.start("promote", "torch_function", "--trial", runner_up, "--dry-run")
-    out = refusal.communicate(timeout=120)[0]
-    assert refusal.returncode == 3
-    assert "on 43 rows" in out  # compared with the version in use on the rows that the function returned
+    refusal = installation.call("promote", "torch_function", "--trial", runner_up, "--dry-run", check=3)
+    assert "on 43 rows" in refusal.stdout  # compared with the version in use on the rows that the function returned

@@ -35,7 +35,7 @@ _T5: dict[str, Any] = {
 """Shared settings of T5 models."""
 
 
-def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
+def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, width: int = 16) -> Path:
     """Save a BERT classifier (2 layers of ``width`` hidden units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -49,10 +49,10 @@ def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, s
         max_position_embeddings=128,
         pad_token_id=0,
     )
-    return _save_model(folder, BertForSequenceClassification, config, seed, num_labels)
+    return _save_model(folder, BertForSequenceClassification, config, num_labels=num_labels)
 
 
-def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
+def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, width: int = 16) -> Path:
     """Save a Llama language model (2 layers of ``width`` units, 2 heads with shared keys) and return its folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -69,10 +69,10 @@ def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width:
         bos_token_id=SPECIAL.index("<s>"),
         eos_token_id=SPECIAL.index("</s>"),
     )
-    return _save_model(folder, LlamaForCausalLM, config, seed)
+    return _save_model(folder, LlamaForCausalLM, config)
 
 
-def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
+def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, width: int = 16) -> Path:
     """Save a GPT-2 language model (2 layers of ``width`` units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -87,14 +87,14 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: 
         bos_token_id=SPECIAL.index("<s>"),
         eos_token_id=SPECIAL.index("</s>"),
     )
-    return _save_model(folder, GPT2LMHeadModel, config, seed)
+    return _save_model(folder, GPT2LMHeadModel, config)
 
 
-def tiny_qwen2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_qwen2(folder: Path) -> Path:
     """Save a Qwen2 language model (2 layers, 2 heads with shared keys) and return its folder."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    size = save_tokenizer(folder, vocab, template=None)
+    size = save_tokenizer(folder, VOCAB, template=None)
     config = Qwen2Config(
         vocab_size=size,
         hidden_size=16,
@@ -103,14 +103,14 @@ def tiny_qwen2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Pat
         num_key_value_heads=1,
         intermediate_size=32,
     )
-    return _save_model(folder, Qwen2ForCausalLM, config, seed)
+    return _save_model(folder, Qwen2ForCausalLM, config)
 
 
-def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_starcoder2(folder: Path) -> Path:
     """Save a StarCoder2 language model and return its folder. Its dropout (0.1) is a function, not a layer."""
     from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
-    size = save_tokenizer(folder, vocab, template=None)
+    size = save_tokenizer(folder, VOCAB, template=None)
     config = Starcoder2Config(
         vocab_size=size,
         hidden_size=16,
@@ -125,16 +125,14 @@ def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -
         bos_token_id=SPECIAL.index("<s>"),
         eos_token_id=SPECIAL.index("</s>"),
     )
-    return _save_model(folder, Starcoder2ForCausalLM, config, seed)
+    return _save_model(folder, Starcoder2ForCausalLM, config)
 
 
-def tiny_roberta(
-    folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16
-) -> Path:
+def tiny_roberta(folder: Path, width: int = 16) -> Path:
     """Save a RoBERTa classifier (2 layers of ``width`` units, a head of two layers) and return its folder."""
     from transformers import RobertaConfig, RobertaForSequenceClassification
 
-    size = save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, VOCAB, template=ENCODER)
     config = RobertaConfig(
         vocab_size=size,
         hidden_size=width,
@@ -144,23 +142,23 @@ def tiny_roberta(
         max_position_embeddings=130,
         pad_token_id=0,
     )
-    return _save_model(folder, RobertaForSequenceClassification, config, seed, num_labels)
+    return _save_model(folder, RobertaForSequenceClassification, config, num_labels=2)
 
 
-def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB) -> Path:
     """Save a T5 (2 + 2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import T5Config, T5ForConditionalGeneration
 
     size = save_tokenizer(folder, vocab, template="$A </s>")
     config = T5Config(vocab_size=size, num_layers=2, **_T5)
-    return _save_model(folder, T5ForConditionalGeneration, config, seed)
+    return _save_model(folder, T5ForConditionalGeneration, config)
 
 
-def tiny_bart_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_bart_classifier(folder: Path) -> Path:
     """Save a BART classifier with its head in the files, like bart-large-mnli, and return its folder."""
     from transformers import BartConfig, BartForSequenceClassification
 
-    size = save_tokenizer(folder, vocab, template="$A </s>")
+    size = save_tokenizer(folder, VOCAB, template="$A </s>")
     end = SPECIAL.index("</s>")
     config = BartConfig(
         vocab_size=size,
@@ -172,30 +170,30 @@ def tiny_bart_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str]
         encoder_ffn_dim=32,
         decoder_ffn_dim=32,
         max_position_embeddings=128,
-        id2label={label: f"class {label}" for label in range(num_labels)},  # it stores no default names, and has 3
+        id2label={0: "class 0", 1: "class 1"},  # it stores no default names, and has 3
         pad_token_id=0,
         bos_token_id=SPECIAL.index("<s>"),
         eos_token_id=end,
         decoder_start_token_id=end,
         forced_eos_token_id=end,
     )
-    return _save_model(folder, BartForSequenceClassification, config, seed)
+    return _save_model(folder, BartForSequenceClassification, config)
 
 
-def tiny_t5_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_t5_classifier(folder: Path) -> Path:
     """Save a T5 classifier with its head in the files and return its folder."""
     from transformers import T5Config, T5ForSequenceClassification
 
-    size = save_tokenizer(folder, vocab, template="$A </s>")
+    size = save_tokenizer(folder, VOCAB, template="$A </s>")
     config = T5Config(vocab_size=size, num_layers=2, **_T5)
-    return _save_model(folder, T5ForSequenceClassification, config, seed, num_labels)
+    return _save_model(folder, T5ForSequenceClassification, config, num_labels=2)
 
 
-def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_distilbert(folder: Path) -> Path:
     """Save a DistilBERT classifier (head: ``pre_classifier``, ``classifier``) and return its folder."""
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-    size = save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, VOCAB, template=ENCODER)
     config = DistilBertConfig(
         vocab_size=size,
         dim=16,
@@ -205,14 +203,14 @@ def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
         max_position_embeddings=128,
         pad_token_id=0,
     )
-    return _save_model(folder, DistilBertForSequenceClassification, config, seed, num_labels)
+    return _save_model(folder, DistilBertForSequenceClassification, config, num_labels=2)
 
 
-def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_modernbert(folder: Path) -> Path:
     """Save a ModernBERT classifier (its head has a normalisation) and return its folder."""
     from transformers import ModernBertConfig, ModernBertForSequenceClassification
 
-    size = save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, VOCAB, template=ENCODER)
     config = ModernBertConfig(
         vocab_size=size,
         hidden_size=16,
@@ -226,41 +224,39 @@ def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
         cls_token_id=SPECIAL.index("[CLS]"),
         sep_token_id=SPECIAL.index("[SEP]"),
     )
-    return _save_model(folder, ModernBertForSequenceClassification, config, seed, num_labels)
+    return _save_model(folder, ModernBertForSequenceClassification, config, num_labels=2)
 
 
-def tiny_mixtral(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_mixtral(folder: Path) -> Path:
     """Save a Mixtral language model (peft adapts its experts by parameter) and return its folder."""
     from transformers import MixtralConfig, MixtralForCausalLM
 
-    return _save_mixture(folder, MixtralConfig, MixtralForCausalLM, vocab, seed, num_local_experts=4)
+    return _save_mixture(folder, MixtralConfig, MixtralForCausalLM, num_local_experts=4)
 
 
-def tiny_qwen2_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_qwen2_moe(folder: Path) -> Path:
     """Save a Qwen2-MoE language model (with shared experts) and return its folder."""
     from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
     own = {"num_experts": 4, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 32}
-    return _save_mixture(folder, Qwen2MoeConfig, Qwen2MoeForCausalLM, vocab, seed, **own)
+    return _save_mixture(folder, Qwen2MoeConfig, Qwen2MoeForCausalLM, **own)
 
 
-def tiny_qwen3_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_qwen3_moe(folder: Path) -> Path:
     """Save a Qwen3-MoE language model (peft does not adapt its experts) and return its folder."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
     own = {"num_experts": 4, "moe_intermediate_size": 32, "head_dim": 8}
-    return _save_mixture(folder, Qwen3MoeConfig, Qwen3MoeForCausalLM, vocab, seed, **own)
+    return _save_mixture(folder, Qwen3MoeConfig, Qwen3MoeForCausalLM, **own)
 
 
 def _save_mixture(
     folder: Path,
     config: "Callable[..., PreTrainedConfig]",
     kind: "type[PreTrainedModel]",
-    vocab: Sequence[str],
-    seed: int,
     **own: int,
 ) -> Path:
-    size = save_tokenizer(folder, vocab, template=None)
+    size = save_tokenizer(folder, VOCAB, template=None)
     found = config(
         vocab_size=size,
         hidden_size=16,
@@ -275,14 +271,14 @@ def _save_mixture(
         eos_token_id=SPECIAL.index("</s>"),
         **own,
     )
-    return _save_model(folder, kind, found, seed)
+    return _save_model(folder, kind, found)
 
 
-def tiny_switch(folder: Path, dropout: float = 0.0, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_switch(folder: Path) -> Path:
     """Save a Switch Transformer (each expert receives some of the tokens) and return its folder."""
     from transformers import SwitchTransformersConfig, SwitchTransformersForConditionalGeneration
 
-    size = save_tokenizer(folder, vocab, template="$A </s>")
+    size = save_tokenizer(folder, VOCAB, template="$A </s>")
     config = SwitchTransformersConfig(
         vocab_size=size,
         num_layers=2,
@@ -292,16 +288,16 @@ def tiny_switch(folder: Path, dropout: float = 0.0, vocab: Sequence[str] = VOCAB
         num_experts=2,
         expert_capacity=1000,
         router_jitter_noise=0.0,
-        **{**_T5, "dropout_rate": dropout},
+        **{**_T5, "dropout_rate": 0.0},
     )
-    return _save_model(folder, SwitchTransformersForConditionalGeneration, config, seed)
+    return _save_model(folder, SwitchTransformersForConditionalGeneration, config)
 
 
-def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_deberta(folder: Path) -> Path:
     """Save a DeBERTa classifier (with its own attention implementation) and return its folder."""
     from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
 
-    size = save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, VOCAB, template=ENCODER)
     config = DebertaV2Config(
         vocab_size=size,
         hidden_size=16,
@@ -311,14 +307,14 @@ def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB
         max_position_embeddings=128,
         pad_token_id=0,
     )
-    return _save_model(folder, DebertaV2ForSequenceClassification, config, seed, num_labels)
+    return _save_model(folder, DebertaV2ForSequenceClassification, config, num_labels=2)
 
 
 def bert_without_pooler(folder: Path, width: int = 16) -> Path:
     """Save a BERT without pooler and classifier, like many encoders, and return its folder."""
     from transformers import AutoConfig, BertForMaskedLM
 
-    return _save_model(folder, BertForMaskedLM, AutoConfig.from_pretrained(tiny_bert(folder, width=width)), seed=0)
+    return _save_model(folder, BertForMaskedLM, AutoConfig.from_pretrained(tiny_bert(folder, width=width)))
 
 
 def without_dropout(folder: Path) -> Path:
@@ -331,14 +327,14 @@ def without_dropout(folder: Path) -> Path:
 
 
 def _save_model(
-    folder: Path, kind: "type[PreTrainedModel]", config: "PreTrainedConfig", seed: int, num_labels: int | None = None
+    folder: Path, kind: "type[PreTrainedModel]", config: "PreTrainedConfig", *, num_labels: int | None = None
 ) -> Path:
     import torch
 
     if num_labels is not None:
         config.num_labels = num_labels
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         kind(config).save_pretrained(folder)
     return folder
 

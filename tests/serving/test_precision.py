@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweeps.plan import Precision
@@ -25,6 +24,7 @@ from tests.cli.conftest import Invoke, invoke
 from tests.fakes.tiny_models import tiny_bert
 from tests.families.tiny_families import tiny_family
 from tests.serving.server.conftest import nowhere
+from tests.tracking.cards import made_card
 from tests.tracking.trained import LABELS, TEXTS, classifier_adapter
 
 __all__ = ["invoke", "nowhere"]
@@ -37,19 +37,7 @@ def staged(base: Path, folder: Path) -> Path:
 
 
 def card_of(base: Path) -> AdapterCard:
-    return AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(base)),
-        base_path=str(base),
-        head="sequence_classification",
-        labels=LABELS,
-        max_length=64,
-        objective="sentiment",
-        sweep="films#1",
-        sweep_key="0" * 16,
-        trial=0,
-        samples=8,
-        measured_at=0.0,
-    )
+    return made_card(base, labels=LABELS, max_length=64, objective="sentiment", sweep="films#1")
 
 
 def base_bytes(predictor: Predictor) -> dict[int, int]:

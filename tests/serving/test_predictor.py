@@ -3,7 +3,6 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +19,6 @@ from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.logged_models.adapter_model import with_temperature
-from orchestrator.tracking.logged_models.adapters import AdapterCard
 from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
@@ -29,6 +27,7 @@ from tests.conftest import copied
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 from tests.promotion.conftest import Tracked, track
+from tests.tracking.cards import made_card, readme_scope
 from tests.tracking.records import ACCURACY, sweep, trial
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, writer_adapters
 
@@ -153,27 +152,12 @@ def test_quantised_base_is_loaded_by_readme_too(
     with torch.inference_mode():
         encoded = load_tokenizer(base)(list(TEXTS), padding=True, return_tensors="pt")
         expected = adapted.model.eval()(**encoded).logits.softmax(dim=-1)[:, 1].tolist()
-    card = AdapterCard(
-        base=base,
-        base_path=base.name,
-        head="sequence_classification",
-        labels=TinyClassification.labels,
-        max_length=64,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="0" * 16,
-        trial=0,
-        samples=8,
-        measured_at=0.0,
-        quantisation=loading_arguments(quantisation),
-    )
+    card = made_card(base, max_length=64, quantisation=loading_arguments(quantisation))
     folder = stage_adapter(tmp_path / "adapter", card, tmp_path / "staged")
     found = [answer.probabilities["good"] for answer in Predictor.load(str(folder), local_store).predict(TEXTS)]
     assert found == pytest.approx(expected, abs=1e-5)
-    readme = (folder / "README.md").read_text()
-    assert f"frozen in {quantisation.words}" in readme
-    scope: dict[str, Any] = {}
-    exec(readme.partition("```python\n")[2].partition("```")[0].replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)
+    assert f"frozen in {quantisation.words}" in (folder / "README.md").read_text()
+    scope = readme_scope(folder)
     with torch.inference_mode():
         logits = scope["model"](**scope["tokenizer"](list(TEXTS), padding=True, return_tensors="pt")).logits
     # Some CPUs have products of their own for this in bitsandbytes, which round to bfloat16.

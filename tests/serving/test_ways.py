@@ -14,19 +14,18 @@ import torch
 import transformers
 from starlette.testclient import TestClient
 
-from orchestrator.core.data import Origin, Source
 from orchestrator.serving.predictor import Prediction, Predictor, entities_text
 from orchestrator.serving.server.app import create_app
 from orchestrator.serving.server.limits import Limits
 from orchestrator.serving.server.models import load_models
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.logged_models.adapter_model import AUTO_CLASSES
-from orchestrator.tracking.logged_models.adapters import AdapterCard
 from orchestrator.tracking.logged_models.models import log_adapter
 from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.conftest import copied
 from tests.fakes.tiny_chat import tiny_chat_model
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
+from tests.tracking.cards import made_card
 
 TYPES = {
     "sequence_classification": "SEQ_CLS",
@@ -82,18 +81,13 @@ def ways(
     task, folder = TASKS[request.param], tmp_path_factory.mktemp(request.param)
     base = str(task.write(folder / "base"))
     random_adapter(base, task, folder / "adapter")
-    card = AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=base),
-        base_path=base,
+    card = made_card(
+        Path(base),
         head=task.head,
         labels=task.labels,
         max_length=48,
         objective=request.param,
         sweep=f"{request.param}#1",
-        sweep_key="0" * 16,
-        trial=0,
-        samples=8,
-        measured_at=0.0,
         max_new_tokens=None if task.labels else 6,
     )
     card = replace(card, **task.options)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.core.tasks.generation import GenerationPlan
 from orchestrator.core.trials.trial import Report
 from orchestrator.objective.protocol import Objective
@@ -19,7 +17,8 @@ from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
-from tests.training.packed.packs import MADE_UP, task
+from tests.training.packed.packs import task
+from tests.training.plans import tiny_plan
 
 POINTS = (40, 80)
 MODELS: dict[str, tuple[Callable[[Path], Path], Objective]] = {
@@ -38,15 +37,10 @@ TASKS = [
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_both_engines_report_the_same(tmp_path: Path, device: str, name: str) -> None:
     build, objective = MODELS[name]
-    plan = EnginePlan(
-        objective="made up",
-        model=Source(origin=Origin.LOCAL, name=str(without_dropout(build(tmp_path / "model")))),
-        data=DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10),
+    plan = tiny_plan(
+        without_dropout(build(tmp_path / "model")),
+        tmp_path / "sweep",
         report_points=POINTS,
-        rows_per_epoch=40,
-        sweep_dir=str(tmp_path / "sweep"),
-        metric="val/loss",
-        precision=Precision.FLOAT32,
         device=device,
         generation=GenerationPlan(max_new_tokens=5, rows=8, test_rows=6, every=1) if name != "bert" else None,
     )

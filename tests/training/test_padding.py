@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.data import DataPlan
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
 from orchestrator.tracking.logged_models.adapters import AdapterCard
@@ -23,7 +22,9 @@ from orchestrator.training.solo.engine import SoloEngine
 from tests.fakes.odd_models import EOS_ID, odd_llama, tiny_xlnet
 from tests.fakes.tiny_models import tiny_gpt2, without_dropout
 from tests.fakes.tiny_objective import TinyClassification, tiny_rows
+from tests.tracking.cards import made_card, readme_scope
 from tests.training.packed.packs import MADE_UP, task
+from tests.training.plans import tiny_plan
 
 TRIAL = task(0, epochs=1.0, rank=2, batch_size=8, head_learning_rate=0.05, learning_rate=1e-2)
 DATA = DataPlan(source=MADE_UP, train=40, validation=24, test=24, train_eval=8)
@@ -52,27 +53,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
 
 
 def card_of(base: Path, trial: TrialTask) -> AdapterCard:
-    return AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(base)),
-        base_path=str(base),
-        head="sequence_classification",
-        labels=TinyClassification.labels,
-        max_length=trial.settings.max_length,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="0" * 16,
-        trial=trial.number,
-        samples=40,
-        measured_at=0.0,
-    )
-
-
-def readme_scope(folder: Path) -> dict[str, Any]:
-    """Run the README's own example and return its names."""
-    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
-    scope: dict[str, Any] = {}
-    exec(code.replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)
-    return scope
+    return made_card(base, max_length=trial.settings.max_length, trial=trial.number, samples=40)
 
 
 def plain_logits(folder: Path, texts: Sequence[str], size: int) -> torch.Tensor:
@@ -91,17 +72,7 @@ def plain_logits(folder: Path, texts: Sequence[str], size: int) -> torch.Tensor:
 def test_padding_does_not_change_predictions(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = MODELS[name](tmp_path / "model")
-    plan = EnginePlan(
-        objective="made up",
-        model=Source(origin=Origin.LOCAL, name=str(base)),
-        data=DATA,
-        report_points=(40,),
-        rows_per_epoch=40,
-        sweep_dir=str(tmp_path / "solo"),
-        metric="val/loss",
-        precision=Precision.FLOAT32,
-        device="cpu",
-    )
+    plan = tiny_plan(base, tmp_path / "solo", data=DATA)
     objective = TinyClassification()
     with closing(SoloEngine(EngineContext(plan, objective))) as engine, closing(engine.start(TRIAL)) as run:
         report = run.advance(40)

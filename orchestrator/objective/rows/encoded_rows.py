@@ -265,8 +265,9 @@ def class_ids_of(examples: Sequence[Example]) -> list[int | None]:
     return [label if isinstance(label := example.get("labels"), int) else None for example in examples]
 
 
-def lengths_of(examples: Sequence[Example], name: str = "input_ids") -> list[int]:
-    """Return the lengths of the lists under one key."""
+def lengths_of(examples: Sequence[Example]) -> list[int]:
+    """Return the length of each example's input in tokens."""
+    name = "input_ids"
     return examples.lengths(name) if isinstance(examples, EncodedRows) else [len(example[name]) for example in examples]
 
 

@@ -57,7 +57,6 @@ class Session:
         from transformers import set_seed
 
         from orchestrator.training.solo.callback import ReportPoints
-        from orchestrator.training.solo.trainer import TrainingInputs
 
         context = self._context
         # OpenMP keeps the thread count per thread, and Ray's workers start with 1.
@@ -65,22 +64,8 @@ class Session:
         reset_peak(context.device)
         context.add_references(self._task.settings)
         set_seed(self._task.seed)
-        plan = context.plan
         adapted = self._new_model()
-        packed_length = None
-        if plan.data.packing:
-            require_packing(adapted.model, context.objective, str(plan.model))
-            packed_length = self._task.settings.max_length
-        inputs = TrainingInputs(
-            objective=self._objective,
-            tokenizer=context.data.tokenizer,
-            rows=self._update_plan.rows,
-            order=self._update_plan.order,
-            dtype=context.dtype,
-            packed_length=packed_length,
-            class_weights=self._update_plan.class_weights,
-            worker=self._worker,
-        )
+        inputs = self._inputs(adapted)
         self._worker.decide(self._folder.clear_scratch)
         heartbeat = Heartbeat(self._folder)
 
@@ -102,6 +87,25 @@ class Session:
             trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
         finally:
             trainer.close()
+
+    def _inputs(self, adapted: Adapted) -> "TrainingInputs":
+        """Return what the trainer trains on; ``require_packing`` raises errors."""
+        from orchestrator.training.solo.trainer import TrainingInputs
+
+        context, packed_length = self._context, None
+        if context.plan.data.packing:
+            require_packing(adapted.model, context.objective, str(context.plan.model))
+            packed_length = self._task.settings.max_length
+        return TrainingInputs(
+            objective=self._objective,
+            tokenizer=context.data.tokenizer,
+            rows=self._update_plan.rows,
+            order=self._update_plan.order,
+            dtype=context.dtype,
+            packed_length=packed_length,
+            class_weights=self._update_plan.class_weights,
+            worker=self._worker,
+        )
 
     def _new_model(self) -> Adapted:
         """Return the base model with a new adapter, ready for training."""

@@ -14,6 +14,7 @@ from orchestrator.promotion.promote import promote
 from orchestrator.tracking.registered.registry import ModelReference, Registry
 from tests.plain_peft import PlainPeft
 from tests.promotion.conftest import Tracked
+from tests.tracking.cards import readme_scope
 from tests.tracking.records import ACCURACY
 from tests.tracking.trained import LABELS, TEXTS
 
@@ -37,10 +38,7 @@ def test_export_is_complete_with_readme(tracked: Tracked, tmp_path: Path) -> Non
     readme = (folder / "README.md").read_text()
     assert "Trial 0 of the sweep films#1" in readme
     assert "| best_val_accuracy | 0.8000 |" in readme
-    code = readme.partition("```python\n")[2].partition("```")[0].replace("THIS FOLDER", str(folder))
-    scope: dict[str, object] = {}
-    exec(code, scope)  # noqa: S102  (example of the README)
-    assert type(scope["model"]).__name__ == "PeftModelForSequenceClassification"
+    assert type(readme_scope(folder)["model"]).__name__ == "PeftModelForSequenceClassification"
 
 
 def test_nonempty_folder_is_refused(tracked: Tracked, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from orchestrator.training.model.base_model import load_base
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_qwen2
 from tests.fakes.tiny_objective import TinyCausal
 from tests.promotion.export.llama_cpp import next_token_log_probabilities
+from tests.tracking.cards import made_card
 
 Array = NDArray[np.float32]
 
@@ -52,19 +53,7 @@ def test_unmergeable_method_is_refused_by_name(method: str, tmp_path: Path) -> N
 
 
 def card_of(base: Path, head: str = "causal_lm") -> AdapterCard:
-    return AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(base)),
-        base_path=str(base),
-        head=head,
-        labels=(),
-        max_length=32,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="",
-        trial=0,
-        samples=8,
-        measured_at=0.0,
-    )
+    return made_card(base, head=head, labels=())
 
 
 def products(file: Path) -> dict[str, Array]:

@@ -19,8 +19,8 @@ from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Origin, Source
 from orchestrator.serving.predictor import Predictor
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.logged_models.adapters import AdapterCard
 from orchestrator.tracking.logged_models.staging import stage_adapter
+from tests.tracking.cards import made_card
 from tests.tracking.records import sweep, trial
 from tests.tracking.trained import classifier_adapter, writer_adapters
 
@@ -41,18 +41,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for seed, (name, labels) in enumerate((LABELS | {"finder": TAGS}).items()):
         head = "token_classification" if labels is TAGS else "sequence_classification"
         classifier_adapter(Path(base), folder / "raw" / name, seed, labels, by_token=labels is TAGS)
-        card = AdapterCard(
-            base=MINILM,
+        card = made_card(
+            MINILM,
             base_path=base,
             head=head,
             labels=labels,
             max_length=64,
             objective="sentiment",
             sweep="films#1",
-            sweep_key="0" * 16,
             trial=seed,
-            samples=8,
-            measured_at=0.0,
             temperature=2.5 if name == "mood" else None,
         )
         found[name] = stage_adapter(folder / "raw" / name, card, folder / name)

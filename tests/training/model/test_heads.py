@@ -1,8 +1,6 @@
 """Heads are found in the model, trained, and saved with the adapter, in both engines."""
 
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,20 +14,17 @@ from transformers import (
     PerceiverForSequenceClassification,
 )
 
-from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.methods.catalogue import METHODS
-from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.context import EngineContext
-from orchestrator.training.engine import Engine
 from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.model.adapters import MERGED_TO_MEASURE, adapt, save_adapter
 from orchestrator.training.model.base_model import Base, load_base
 from orchestrator.training.model.heads import modules_to_save
 from orchestrator.training.solo.engine import SoloEngine
-from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bart_classifier,
@@ -42,7 +37,8 @@ from tests.fakes.tiny_models import (
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 from tests.plain_peft import PlainPeft
-from tests.training.packed.packs import MADE_UP, task
+from tests.training.packed.packs import task
+from tests.training.plans import reports, tiny_plan
 
 OBJECTIVE = TinyClassification()
 HEADS: dict[str, tuple[Callable[[Path], Path], set[str], str]] = {
@@ -94,32 +90,14 @@ def test_every_method_trains_and_saves_the_head(name: str, method: str, tmp_path
 def test_both_engines_train_the_head_alike(name: str, tmp_path: Path, plain_peft: PlainPeft) -> None:
     write, head, targets = HEADS[name]
     folder = without_dropout(write(tmp_path / "model"))
-    plan = EnginePlan(
-        objective="made up",
-        model=source(folder),
-        data=DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10),
-        report_points=(40,),
-        rows_per_epoch=40,
-        sweep_dir=str(tmp_path / "solo"),
-        metric="val/loss",
-        precision=Precision.FLOAT32,
-        device="cpu",
-    )
+    plan = tiny_plan(folder, tmp_path / "solo")
     trials = [task(0, epochs=1.0, learning_rate=1e-2), task(1, epochs=1.0, target_modules=targets, batch_size=4)]
 
-    def reports(engine: Engine) -> list[dict[str, float]]:
-        found = []
-        with closing(engine):
-            for trial in trials:
-                with closing(engine.start(trial)) as run:
-                    found.append(learned(run.advance(40)))
-        return found
-
-    solo = reports(SoloEngine(EngineContext(plan, OBJECTIVE)))
-    packed = reports(MixedEngine(EngineContext(replace(plan, sweep_dir=str(tmp_path / "packed")), OBJECTIVE)))
+    solo = reports(SoloEngine(EngineContext(plan, OBJECTIVE)), trials)
+    packed = reports(MixedEngine(EngineContext(tiny_plan(folder, tmp_path / "packed"), OBJECTIVE)), trials)
     rows = OBJECTIVE.encode(OBJECTIVE.splits(plan.data).validation, AutoTokenizer.from_pretrained(folder), 32)
     before = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).state_dict()
-    for one, other, trial in zip(solo, packed, trials, strict=True):
+    for (one,), (other,), trial in zip(solo, packed, trials, strict=True):
         assert other == pytest.approx(one, rel=1e-3, abs=1e-5)
         for engine, report in (("solo", one), ("packed", other)):
             adapter = tmp_path / engine / f"trials/000{trial.number}/checkpoint-40/adapter"

@@ -13,8 +13,7 @@ from peft import PeftModel
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForCausalLM
 
-from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.protocol import Example
 from orchestrator.training.context import EngineContext
@@ -28,7 +27,8 @@ from orchestrator.training.reference import FOLDER
 from orchestrator.training.solo.engine import SoloEngine
 from tests.fakes.tiny_models import tiny_llama, without_dropout
 from tests.fakes.tiny_objective import TinyPreference
-from tests.training.packed.packs import MADE_UP, task
+from tests.training.packed.packs import task
+from tests.training.plans import tiny_plan
 
 OBJECTIVE = TinyPreference()
 TRIALS = [
@@ -41,17 +41,7 @@ TRIALS = [
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> EnginePlan:
     folder = without_dropout(tiny_llama(tmp_path_factory.mktemp("base") / "model"))
-    return EnginePlan(
-        objective="made up",
-        model=Source(origin=Origin.LOCAL, name=str(folder)),
-        data=DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10),
-        report_points=(16, 40),
-        rows_per_epoch=40,
-        sweep_dir="",
-        metric="val/loss",
-        precision=Precision.FLOAT32,
-        device="cpu",
-    )
+    return tiny_plan(folder, "", report_points=(16, 40))
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from orchestrator.core.data import Origin, Source
 from orchestrator.objective.protocol import Objective
 from orchestrator.tracking.logged_models.adapters import AdapterCard
+from tests.tracking.cards import made_card
 
 
 def write_card(
@@ -15,19 +15,7 @@ def write_card(
 ) -> AdapterCard:
     """Write the tokenizer of a base model and a card into an adapter's folder; return the card."""
     AutoTokenizer.from_pretrained(model).save_pretrained(adapter)
-    card = AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(model)),
-        base_path=str(model),
-        head=objective.head,
-        labels=tuple(objective.labels),
-        max_length=32,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="",
-        trial=0,
-        samples=samples,
-        measured_at=0.0,
-        method=method,
-    )
+    labels = tuple(objective.labels)
+    card = made_card(model, head=objective.head, labels=labels, samples=samples, method=method)
     (adapter / "loratory.json").write_text(json.dumps(card.to_json()))
     return card
