@@ -14,6 +14,8 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
+from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.entities.entity_words import words_of
 from orchestrator.promotion.export import export_adapter
@@ -65,6 +67,17 @@ def test_entities_are_searched_registered_and_used(tmp_path: Path) -> None:
         name: pytest.approx(card.metrics[f"test/f1_{name}"]) for name in ("EVENT", "TOPIC")
     }
     assert (scores.unit, scores.confusion) == ("entities", ())
+
+    worst = pd.read_csv(sweep_dir(done.sweep) / "worst_rows.csv", keep_default_na=False)
+    measured = kept_measurement(sweep_dir(done.sweep), candidate.trial, spec.metric)
+    assert measured is not None
+    counts = (measured.rows.scores[f"entities_{name}"] for name in ("right", "predicted", "true"))
+    for row, (right, predicted, true) in enumerate(zip(*counts, strict=True)):
+        for _, shown in worst[worst["row"] == row].iterrows():
+            parts = [*filter("(none)".__ne__, shown["missed"].split(" | "))]
+            assert len(parts) == true - right
+            assert all(part.rpartition(" (")[0] in shown["text"] for part in parts)
+            assert len([*filter("(none)".__ne__, shown["wrong"].split(" | "))]) == predicted - right
 
     long = f"the sport was a {'very ' * 70}good game"
     arguments = ["predict", str(folder), "--json", long, "the film"]

@@ -20,7 +20,7 @@ from orchestrator.evaluation.row_independence import (
 )
 from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.padding import IGNORED
-from orchestrator.objective.protocol import NOT_INPUTS, Example, FindsAnswers, Objective, problem_of
+from orchestrator.objective.protocol import NOT_INPUTS, Example, FindsAnswers, FindsEntities, Objective, problem_of
 from orchestrator.objective.windows import join_windows, row_keys, rows_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def measure(
         examples: encoded rows; no rows give no metrics.
         tokenizer: pads rows in collation.
         batch_tokens: maximum padded tokens of a batch of several rows; None chooses by device.
-        detailed: whether the rows contain tokens and logits.
+        detailed: whether the rows contain tokens, logits and entities.
     """
     if not examples:
         return NOTHING
@@ -178,7 +178,7 @@ def measure_models(
         examples: the encoded rows.
         parts: numbers of the examples of each batch, together all; no rows give an empty list.
         thread_group: threads, each evaluating one batch at a time.
-        detailed: whether the measured rows contain logits.
+        detailed: whether the measured rows contain logits and entities.
 
     Raises:
         ObjectiveError: ``objective.measure`` returned a value other than a number, or omitted a listed metric.
@@ -204,7 +204,7 @@ def measure_models(
     for model, objective in zip(zip(*results, strict=True), objectives, strict=bool(results)):
         losses_2R = torch.cat([losses_2B for losses_2B, _, _ in model], dim=1).cpu()[:, order]
         pairs = [*chain.from_iterable(pairs for _, pairs, _ in model)]
-        found = _measurement(objective, examples, losses_2R, [pairs[position] for position in order])
+        found = _measurement(objective, examples, losses_2R, [pairs[position] for position in order], detailed)
         logits_RC = torch.cat([logits_BC for _, _, logits_BC in model])[order].round(decimals=4)
         logits = tuple(tuple(row) for row in logits_RC.tolist()) if logits_RC.shape[1] else ()
         if found.rows.references:  # calibration, slices and suspected labels need a class per row
@@ -220,7 +220,11 @@ def _class_logits(objective: Objective, logits: "torch.Tensor") -> "torch.Tensor
 
 
 def _measurement(
-    objective: Objective, examples: Sequence[Example], losses_2R: "torch.Tensor", pairs: "Sequence[_Pair]"
+    objective: Objective,
+    examples: Sequence[Example],
+    losses_2R: "torch.Tensor",
+    pairs: "Sequence[_Pair]",
+    detailed: bool,
 ) -> Measurement:
     """Return the measurement of one model from the summed loss, the units and the prediction of each example."""
     import torch
@@ -245,6 +249,13 @@ def _measurement(
         keys=row_keys(examples),
         answers=tuple(objective.row_answers(pairs)) if isinstance(objective, FindsAnswers) else (),
     )
+    if detailed and isinstance(objective, FindsEntities):
+        marked = [
+            objective.row_spans([examples[place] for place in places], pair)
+            for places, pair in zip(rows_of_examples, pairs, strict=True)
+        ]
+        spans, true_spans = (tuple(tuple(row[side]) for row in marked) for side in (0, 1))
+        rows = replace(rows, spans=spans, true_spans=true_spans)
     return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=_with_vectors(objective, pairs, rows))
 
 

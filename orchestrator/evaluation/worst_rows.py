@@ -4,6 +4,7 @@
 |---|---|---|
 | regression | the largest absolute error, the mean over its targets | true and predicted numbers |
 | extractive question answering | the lowest F1, then the highest loss | true and predicted answers |
+| entities | the highest loss | true entities that an adapter missed, and wrong predicted ones |
 | others | the highest loss | label and predicted labels; or reference and generated answers |
 
 Losses, errors and F1 are means over the adapters. Different predictions of the adapters stand one after another.
@@ -28,6 +29,9 @@ NOTHING = "(none)"
 _HEAD = ("row", "mean_loss", "label", "predictions", "text")
 _ANSWERED = ("target", "answers")
 """Further columns of answers: the reference, and the different answers of the adapters."""
+_ENTITIES = ("missed", "wrong")
+"""Further columns of entities: true ones that at least one adapter did not find, and predicted ones that are not true.
+"""
 _ERROR, _F1 = "mean_absolute_error", "mean_f1"
 """A further column: the value of the order, if it is not the loss."""
 
@@ -55,15 +59,19 @@ def write_worst_rows(
     name, values = _order(adapters, len(texts))
     keys = losses if name is None else values if name == _ERROR else [-value for value in values]
     worst = sorted(range(len(texts)), key=lambda row: (_badness(keys[row]), _badness(losses[row]), row))[:MOST]
+    marked = not targets and any(any(each.spans) or any(each.true_spans) for each in adapters)
     unfinished = sweep_dir / f".{FILE}.{os.getpid()}"
     with unfinished.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow((*_HEAD, *(_ANSWERED if targets else ()), *([] if name is None else [name])))
+        further = _ANSWERED if targets else _ENTITIES if marked else ()
+        writer.writerow((*_HEAD, *further, *([] if name is None else [name])))
         for row in worst:
             label, predictions = _labels(adapters, labels, row)
-            answered = (targets[row], _joined(_answers(adapters, row), " | ")) if targets else ()
+            shown = _entities(adapters, texts[row], row) if marked else ()
+            if targets:
+                shown = (targets[row], _joined(_answers(adapters, row), " | "))
             value = [] if name is None else [f"{values[row]:.4g}" if name == _ERROR else f"{values[row]:.4f}"]
-            writer.writerow((row, f"{losses[row]:.4f}", label, predictions, texts[row], *answered, *value))
+            writer.writerow((row, f"{losses[row]:.4f}", label, predictions, texts[row], *shown, *value))
     unfinished.replace(sweep_dir / FILE)
 
 
@@ -126,6 +134,17 @@ def _labels(adapters: Sequence[RowMeasures], labels: Sequence[str], row: int) ->
 
 def _answers(adapters: Sequence[RowMeasures], row: int) -> list[str]:
     return [each.answers[row] or NOTHING for each in adapters if row < len(each.answers)]
+
+
+def _entities(adapters: Sequence[RowMeasures], text: str, row: int) -> tuple[str, ...]:
+    """Return the true entities that an adapter missed, and the wrong predicted ones."""
+    true = {*adapters[0].true_spans[row]}
+    found = [{*each.spans[row]} for each in adapters]
+    missed, wrong = true - found[0].intersection(*found[1:]), found[0].union(*found[1:]) - true
+    return tuple(
+        " | ".join(f"{text[start:end]} ({kind})" for start, end, kind in sorted(spans)) or NOTHING
+        for spans in (missed, wrong)
+    )
 
 
 def _numbers(values: Sequence[float], names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from orchestrator.core.data import DataPlan, DataSummary, Source
 from orchestrator.core.metric import Direction
 from orchestrator.core.tasks.problem import Problem
+from orchestrator.core.trials.row_measures import TextSpan
 from orchestrator.core.trials.settings import TrialSettings
 
 if TYPE_CHECKING:
@@ -165,6 +166,14 @@ class FindsAnswers(Protocol):
 
     def true_answers(self, rows: "datasets.Dataset") -> list[list[str]]:
         """Return the true answers of each row; an empty list for a row without an answer."""
+
+
+@runtime_checkable
+class FindsEntities(Protocol):
+    """An objective whose predictions are typed parts of a text; an optional member for the report's worst rows."""
+
+    def row_spans(self, examples: Sequence[Example], pair: tuple[Any, Any]) -> tuple[list[TextSpan], list[TextSpan]]:
+        """Return the predicted and the true parts of a row's text, from its examples and its joined pair."""
 
 
 def generation_metrics(objective: Objective) -> Mapping[str, Direction]:

@@ -100,6 +100,22 @@ def test_targets_have_errors_as_in_scikit_learn(tmp_path: Path) -> None:
     )
 
 
+def test_worst_rows_of_entities_show_wrong_spans(tmp_path: Path) -> None:
+    text = "Ann Lee came to Rome in May."
+    true = ((0, 7, "person"), (16, 20, "place"), (24, 27, "date"))
+    one, other = (
+        RowMeasures(losses=(1.0, 2.0), units=(1.0,) * 2, spans=((), found), true_spans=((), true))
+        for found in (true[1:], ((0, 3, "person"), (8, 12, "place"), true[1], true[2]))
+    )
+    write_worst_rows(tmp_path, [one, other], ("O", "B-person"), ["None.", text])
+    first, second = worst(tmp_path)
+    assert (first["text"], first["missed"]) == (text, "Ann Lee (person)")
+    assert first["wrong"] == "Ann (person) | came (place)"
+    assert (second["text"], second["missed"], second["wrong"]) == ("None.", "(none)", "(none)")
+    assert str(worst_rows_sentence(tmp_path)).startswith("row 1 of test has the highest loss, 2.0000; ")
+    assert RowMeasures.from_json(json.loads(json.dumps(asdict(other)))) == other
+
+
 def test_worst_answers_have_the_lowest_f1(tmp_path: Path) -> None:
     rows = RowMeasures(
         losses=(0.1, 2.0, 3.0),

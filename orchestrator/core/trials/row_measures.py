@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+TextSpan = tuple[int, int, str]
+"""A part of a text: its first character, the place after its last, and its type."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowMeasures:
@@ -26,6 +29,9 @@ class RowMeasures:
         true_class_sets: true classes of each row as ids; only in these tasks.
         numbers: predicted numbers of each row by target; only in regression.
         true_numbers: true numbers of each row by target; only in regression.
+        spans: predicted entities of each row, in order; only in tasks with entities, and empty if the measurement is
+            not detailed.
+        true_spans: true entities of each row, in the same form.
     """
 
     losses: tuple[float, ...]
@@ -41,6 +47,8 @@ class RowMeasures:
     true_class_sets: tuple[tuple[int, ...], ...] = ()
     numbers: tuple[tuple[float, ...], ...] = ()
     true_numbers: tuple[tuple[float, ...], ...] = ()
+    spans: tuple[tuple[TextSpan, ...], ...] = ()
+    true_spans: tuple[tuple[TextSpan, ...], ...] = ()
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "RowMeasures":
@@ -51,8 +59,8 @@ class RowMeasures:
 
 
 def _tuple(values: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the values as a tuple, and lists in it as tuples."""
-    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
+    """Return the values as a tuple, and lists in it as tuples, at every depth."""
+    return tuple(_tuple(value) if isinstance(value, list) else value for value in values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

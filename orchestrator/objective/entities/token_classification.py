@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
+from orchestrator.core.trials.row_measures import TextSpan
 from orchestrator.objective.entities.entity_rows import TypeNames, read_entities, stored_spans
-from orchestrator.objective.entities.entity_words import OUTSIDE, first_tokens, windows, word_spans, words_of
+from orchestrator.objective.entities.entity_words import (
+    OUTSIDE,
+    first_tokens,
+    strict_spans,
+    windows,
+    word_spans,
+    words_of,
+)
 from orchestrator.objective.entities.tags import tag_names, tags_of
 from orchestrator.objective.labels.counts import errors_name_shift_set
 from orchestrator.objective.labels.keys import absent_keys
@@ -105,15 +113,18 @@ class TokenClassification(TokenLabels):
             labels = [IGNORED] * len(tokens)
             words = words_of(text)
             tags = tags_of(word_spans(stored_spans(entities), words), len(words))
-            for token, tag in zip(first_tokens(words, offsets), tags, strict=True):
+            word_at: dict[int, list[int]] = {}
+            for token, tag, word in zip(first_tokens(words, offsets), tags, words, strict=True):
                 if token is not None:
                     labels[token] = tag_ids[tag]
+                    word_at[token] = [*word]
             for number, window in enumerate(windows(len(tokens), capacity)):
                 own = range(window.first, window.last)
                 inner = [labels[place] if place in own else IGNORED for place in range(window.start, window.stop)]
                 example = {
                     "input_ids": [*first, *tokens[window.start : window.stop], *last],
                     "labels": [*[IGNORED] * len(first), *inner, *[IGNORED] * len(last)],
+                    "words": [word_at[place] for place in own if place in word_at],
                 }
                 examples.append(example | ({"window": number} if number else {}))
         return examples
@@ -130,6 +141,25 @@ class TokenClassification(TokenLabels):
     def join(self, examples: Sequence[Example], pairs: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:  # noqa: ARG002
         """Return the tags of a text from those of its windows."""
         return [tag for tags, _ in pairs for tag in tags], [tag for _, tags in pairs for tag in tags]
+
+    def row_spans(self, examples: Sequence[Example], pair: tuple[Any, Any]) -> tuple[list[TextSpan], list[TextSpan]]:
+        """Return the predicted and the true entities of a row in characters, as the scores count them.
+
+        Args:
+            examples: the row's windows; ``words`` has the characters of each labelled word.
+            pair: of ``join``.
+        """
+        words = [word for example in examples for word in example.get("words", ())]
+        if len(words) != len(pair[0]):  # a subclass encodes rows itself, without the places of their words
+            return [], []
+        predicted, true = (
+            [
+                (words[span.start][0], words[span.end - 1][1], span.label)
+                for span in strict_spans([self.labels[tag] for tag in tags])
+            ]
+            for tags in pair
+        )
+        return predicted, true
 
     def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:  # noqa: ARG002  (the protocol's)
         """Return no metrics; a task overrides this for its ``metrics`` other than the loss."""

@@ -194,6 +194,7 @@ def test_first_tokens_have_tags_and_windows_lose_none(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path / "bert"))
     [long] = [objective.encode(splits.test, tokenizer, 20)]
     [short] = objective.encode(splits.test, tokenizer, 10_000)
+    text = splits.test["text"][0]
     assert len(long) > 5
     assert [example.get("window", 0) for example in long] == [*range(len(long))]
     assert all(len(example["input_ids"]) <= 20 for example in long)
@@ -201,5 +202,7 @@ def test_first_tokens_have_tags_and_windows_lose_none(tmp_path: Path) -> None:
     assert tags == [tag for tag in short["labels"] if tag != IGNORED]
     assert len(tags) == len(words_of(splits.test["text"][0]))
     assert tags.count(1) == len(stored_spans(splits.test["entities"][0])) > 0
+    true = objective.row_spans(long, (tags, tags))[1]
+    assert [(text[start:end], kind) for start, end, kind in true] == [("Kim42", "A")] * tags.count(1)
     with pytest.raises(DataError, match="max_length: 4 tokens are needed"):
         objective.encode(splits.test, tokenizer, 3)
