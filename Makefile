@@ -58,7 +58,8 @@ test-tensorflow: $(VENV)/.dev $(VENV)/.assets requirements-tensorflow.lock ## ru
 	$(BIN)/python -m pytest $(call needing,tensorflow) -m tensorflow $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-tensorflow.lock; exit $$result
 
-# EXTRAS="qlora deepspeed tensorflow" includes the files that need these packages, and removes the packages again.
+# EXTRAS="qlora deepspeed tensorflow" includes the files that need these packages. At the end it removes the packages,
+# also if they were installed before.
 smoke: $(VENV)/.dev $(VENV)/.assets ## run every shipped sweep on few rows: EXTRAS also runs those of these extras
 	@for extra in $(EXTRAS); do \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$$extra.lock || exit 1; done

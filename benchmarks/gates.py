@@ -28,8 +28,8 @@ from benchmarks.coverage import share
 from benchmarks.intervals import FEW_SHOT
 from orchestrator.core.sweeps.gates import Gates
 from orchestrator.core.trials.row_measures import RowMeasures
-from orchestrator.evaluation.seed_noise import assumed_seed_sd
-from orchestrator.promotion.paired import decide, slice_gate
+from orchestrator.evaluation.scores.seed_noise import assumed_seed_sd
+from orchestrator.promotion.gates.paired import decide, slice_gate
 from orchestrator.replay.table_file import read_table
 from orchestrator.statistics.paired import mcnemar, mcnemar_power
 

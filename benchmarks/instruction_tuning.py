@@ -90,7 +90,7 @@ def main(
 
     from orchestrator.assets.models import resolve_model
     from orchestrator.objective.loading import load_objective
-    from orchestrator.promotion.export import export_adapter
+    from orchestrator.promotion.export.peft_folder import export_adapter
     from orchestrator.serving.predictor import Predictor
     from orchestrator.stores import read_spec, stored_sweep
     from orchestrator.sweep import SweepOptions, run_sweep

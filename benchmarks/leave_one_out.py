@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.coverage import BoolArray, sweep_intervals
-from orchestrator.evaluation.seed_noise import HIGHEST, LOWEST, assumed_seed_sd
+from orchestrator.evaluation.scores.seed_noise import HIGHEST, LOWEST, assumed_seed_sd
 from orchestrator.replay.table_file import read_table
 from orchestrator.replay.task import spec_of
 from orchestrator.statistics.intervals import mean_interval

@@ -48,7 +48,7 @@ def main(
 
 def _sweep(overrides: tuple[str, ...]) -> tuple[bool, bool]:
     """Run one sweep; return whether the truth is inside of the corrected interval, and of that of the rows alone."""
-    from orchestrator.evaluation.winner_score import corrected_winner
+    from orchestrator.evaluation.scores.winner_score import corrected_winner
     from orchestrator.ledger.home import sweep_dir
     from orchestrator.report.confirmation import confirmation_scores
     from orchestrator.statistics.intervals import wilson_interval

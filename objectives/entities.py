@@ -16,7 +16,7 @@ class Entities(TokenClassification):
     name = "entities"
     metrics: Mapping[str, Direction] = ENTITIES
     default_metric = "val/f1"
-    default_source = Source(origin=Origin.LOCAL, name="entities.jsonl")
+    default_source = Source(origin=Origin.PACKAGED, name="news-entities")
 
     def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
         """Return the metrics; see ``orchestrator.evaluation.entities``."""

@@ -16,7 +16,7 @@ class MultiLabel(MultiLabelClassification):
     name = "multi_label"
     metrics: Mapping[str, Direction] = MULTI_LABEL
     default_metric = "val/micro_f1"
-    default_source = Source(origin=Origin.PACKAGED, name="bbc-news")
+    default_source = Source(origin=Origin.PACKAGED, name="news-mentions")
 
     def measure(self, pairs: Sequence[VectorPair]) -> dict[str, float]:
         """Return the metrics; see ``orchestrator.evaluation.vector_metrics``."""

@@ -23,7 +23,7 @@ from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.forgetting import GENERAL
-from orchestrator.evaluation.row_checks import write_row_checks
+from orchestrator.evaluation.rows.row_checks import write_row_checks
 from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import ComparesWithBase

@@ -94,6 +94,9 @@ def run_sweep(
     """
     began_at = options.began_at or time.time()
     ledger, request = Ledger.open(), request_of(spec)
+    newest = None if options.fresh else ledger.sweeps.newest(spec.name)
+    if newest is not None:
+        ledger.drivers.require_none(newest.id)  # before the data is read; `hold` below decides
     if not options.fresh and (finished := finished_sweep(ledger, request)):
         return _result(ledger, finished.id, request.location, synced=True)
     prepared = prepare(request, ledger, say, fresh=options.fresh)

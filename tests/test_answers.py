@@ -17,8 +17,8 @@ from orchestrator.evaluation.extractive_qa.row_scores import tuned_metrics, tune
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.promotion.export import export_adapter
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.export.peft_folder import export_adapter
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.report.stored_summary import stored_summary
 from orchestrator.serving.predictor import Prediction, Predictor

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
 from orchestrator.core.errors import UserError
-from orchestrator.promotion.export import export_adapter
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.export.peft_folder import export_adapter
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.stores import read_spec, stored_sweep

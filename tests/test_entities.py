@@ -18,8 +18,8 @@ from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.entities.entity_words import words_of
-from orchestrator.promotion.export import export_adapter
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.export.peft_folder import export_adapter
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.report.stored_summary import stored_summary
 from orchestrator.stores import read_spec, stored_sweep

@@ -92,12 +92,14 @@ def test_learning_curve_answers_from_test_rows(folder: Path, summary: Summary) -
     assert not [record.number for record in trained if [*trials.glob(f"{record.number:04d}/*/adapter")]]
     assert all([*trials.glob(f"{record.number:04d}/*/report.json")] for record in trained)
     assert curve.test_rows == 32
-    assert [gain.rows for gain in curve.gains] == [120, 240]
-    assert all(gain.low <= gain.value <= gain.high for gain in curve.gains)
+    assert [gain.rows for gain in curve.forecasts.gains] == [120, 240]
+    assert all(gain.low <= gain.value <= gain.high for gain in curve.forecasts.gains)
     [finding] = [finding for finding in explain(found) if finding.rule is Rule.MORE_ROWS]
     assert "on 12.5 %, 25 %, 50 %, 100 % of 60 training rows: test/loss" in finding.sentence
     assert "twice the rows (120)" in finding.sentence
-    assert curve.needed is not None
+    needed = curve.forecasts.needed
+    assert needed is not None
+    assert needed.gain == float(f"{0.05 * curve.points[-1].mean:.0e}")
     assert "an improvement by" in finding.sentence
     chart = training_rows(found)
     assert chart is not None

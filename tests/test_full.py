@@ -17,8 +17,8 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.sweeps.gates import Gates
 from orchestrator.objective.loading import load_objective
-from orchestrator.promotion.export import export_adapter
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.export.peft_folder import export_adapter
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.bases import BaseModels
 from orchestrator.serving.predictor import Predictor

@@ -14,7 +14,7 @@ from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.preparation.description import adapters_of
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.stores import read_spec, stored_sweep

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
-from orchestrator.evaluation.suspected_labels import FILE as SUSPECTED_LABELS
+from orchestrator.evaluation.rows.suspected_labels import FILE as SUSPECTED_LABELS
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.splits.near_copies import FILE as NEAR_COPIES

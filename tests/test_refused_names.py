@@ -9,7 +9,7 @@ from orchestrator.core.errors import ObjectiveError
 from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.core.trials.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep

@@ -17,8 +17,8 @@ from orchestrator.cli.app import make_app
 from orchestrator.core.errors import UserError
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.promotion.export import export_adapter
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.export.peft_folder import export_adapter
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.report.stored_summary import stored_summary
 from orchestrator.serving.predictor import Predictor

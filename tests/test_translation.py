@@ -8,7 +8,7 @@ import pytest
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.stores import read_spec, stored_sweep

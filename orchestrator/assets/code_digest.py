@@ -7,6 +7,7 @@ import site
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import distributions
 from pathlib import Path
 
 from orchestrator.core.system.sqlite_file import is_sqlite
@@ -24,8 +25,8 @@ def own_code() -> str:
 
 @functools.cache
 def installed_packages() -> str:
-    """Return the names and versions of Python and of all installed packages."""
-    folders = [*site.getsitepackages(), site.getusersitepackages()]
+    """Return the names and versions of Python and of all installed packages, also of those on ``PYTHONPATH``."""
+    folders = {*site.getsitepackages(), site.getusersitepackages(), *sys.path}
     names = {path.name for folder in folders for path in Path(folder).glob("*.dist-info")}
     return " ".join([sys.version, *sorted(names)])
 
@@ -85,7 +86,21 @@ def _is_own(spec: ModuleSpec) -> bool:
         return False
     places = [spec.origin] if spec.origin else [*(spec.submodule_search_locations or ())]
     installed = (*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[1]))
-    return not any(Path(place).is_relative_to(folder) for place in places for folder in installed)
+    if any(Path(place).is_relative_to(folder) for place in places for folder in installed):
+        return False
+    is_package = spec.origin is not None and spec.submodule_search_locations is not None
+    folders = [Path(place).parents[1] if is_package else Path(place).parent for place in places]
+    return not any(spec.name in _recorded(folder) for folder in folders)
+
+
+@functools.cache
+def _recorded(folder: Path) -> frozenset[str]:
+    """Return the modules and packages in a folder that pip has installed there, for example with ``--target``.
+
+    Their distributions have a file RECORD. A user's own project has none, also if it is installed as editable.
+    """
+    found = (each for each in distributions(path=[str(folder)]) if each.read_text("RECORD") is not None)
+    return frozenset(file.parts[0].partition(".")[0] for each in found for file in each.files or ())
 
 
 def _named(folder: Path, text: str) -> Iterator[Path]:

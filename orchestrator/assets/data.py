@@ -1,7 +1,7 @@
 """Reads rows from any origin, with the objective's column names."""
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,7 +12,15 @@ from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.readers import READERS
-from orchestrator.assets.tables import TaskColumns, cast_text, read_local, read_sql, read_sqlite, read_with_datasets
+from orchestrator.assets.tables import (
+    TaskColumns,
+    can_be_text,
+    cast_text,
+    read_local,
+    read_sql,
+    read_sqlite,
+    read_with_datasets,
+)
 from orchestrator.core.data import SPLIT_RULE, Origin, Source
 from orchestrator.core.errors import DataError, UserError
 
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
     import datasets
 
 
+_GROUP = "group"
+"""A column with this name is the rows' group in every task."""
 _SPLIT_RULE: ContextVar[int] = ContextVar("split rule", default=SPLIT_RULE)
 
 
@@ -67,7 +77,11 @@ def read_table(
     else:
         rows = _READ[source.origin](source)
     for name in dict.fromkeys((*required, *columns)):
-        _require(rows.column_names, name, names[name], source)
+        if names[name] not in rows.column_names:
+            used = {_GROUP, *(names[other] for other in names if other != name)}
+            free = [each for each in rows.column_names if each not in used]
+            fitting = [each for each in free if can_be_text(rows, each)] if name in text else free
+            raise _missing(rows.column_names, name, names[name], source, fitting)
     rows = cast_text(rows, [name for name in texts if name in rows.column_names], source)
     taken = {source_name: name for name, source_name in columns.items()}
     colliding = [name for name in rows.column_names if name in columns and name not in taken]
@@ -75,17 +89,29 @@ def read_table(
     # Two steps, because two columns may swap their names.
     rows = rows.rename_columns({source_name: f"\x00{name}" for source_name, name in taken.items()})
     renamed: datasets.Dataset = rows.rename_columns({f"\x00{name}": name for name in taken.values()})
+    for name, source_name in columns.items():
+        first = taken[source_name]
+        if name != first:  # a second use of a column, such as a group that is also a slice
+            renamed = renamed.add_column(name, renamed.data.column(first), feature=renamed.features[first])
     return renamed
 
 
-def _require(present: Collection[str], name: str, source_name: str, source: Source) -> None:
-    """Raise ``DataError`` if the source's column ``source_name``, used as ``name``, is not ``present``."""
-    if source_name in present:
-        return
-    near = difflib.get_close_matches(source_name, present, n=1, cutoff=0.5)
+def _missing(
+    present: Collection[str], name: str, source_name: str, source: Source, fitting: Sequence[str]
+) -> DataError:
+    """Return the error for a missing column ``source_name``, needed as ``name``.
+
+    Args:
+        present: all columns of the source.
+        name: the objective's name of the column.
+        source_name: its name in the source.
+        source: the source.
+        fitting: the columns to suggest: without another use, and with text if text is needed.
+    """
+    near = difflib.get_close_matches(source_name, fitting, n=1, cutoff=0.5)
     key = "data.columns" if name == source_name else f"data.columns.{name}"
     remedy = f"Set data.columns: {{{name}: {near[0] if near else 'COLUMN'}}}."
-    raise DataError(f"{key}: column {source_name!r} not found in {source} (columns: {', '.join(present)}). {remedy}")
+    return DataError(f"{key}: column {source_name!r} not found in {source} (columns: {', '.join(present)}). {remedy}")
 
 
 def _packaged(source: Source) -> "datasets.Dataset":

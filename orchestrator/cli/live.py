@@ -117,6 +117,8 @@ class LiveView(SweepObserver):
         loss, gap = words.number(at_best.get("val/loss"), 3), words.signed(at_best.get("gap/loss"), 3)
         score = words.number(at_best.get(self._progress.metric.name))
         state = Text("waiting", "dim") if trial.undecided else state_text(trial.state)
+        if self._progress.suspends and not trial.ended:
+            state = Text("suspended", "dim")
         return [str(trial.number), state, words.count(samples), bar, score, loss, gap]
 
     def _overall(self) -> Group:
@@ -134,7 +136,7 @@ class LiveView(SweepObserver):
             line = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
             line += words.params(best.params, progress.varied)
             parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
-        if not progress.running and self._last_line:  # the sweep is closing
+        if (progress.suspends or not progress.running) and self._last_line:  # the sweep is closing
             parts.append(Text(self._last_line, style="dim", overflow="ellipsis", no_wrap=True))
         if progress.paused_by is not None:
             parts.append(Text(f"paused by {progress.paused_by}", style="yellow", overflow="ellipsis", no_wrap=True))

@@ -10,6 +10,8 @@ from orchestrator.core.system.environment import program
 
 MORE_TRIALS = 8
 """Trials added by the command to extend a sweep."""
+_SHORT_S = 600
+"""Longer times are given in minutes."""
 
 
 def resume_command(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
@@ -28,7 +30,9 @@ def resume_command(file: Path, overrides: Sequence[str], *, inline: bool) -> str
 def extend_command(
     file: Path, overrides: Sequence[str], budget: Budget, trials: int, elapsed_s: float, *, inline: bool
 ) -> str:
-    """Return the command to extend a finished sweep. It raises every limit of the budget, and removes ``until``.
+    """Return the command to extend a finished sweep: every limit is raised.
+
+    ``until`` is removed, unless the time ended the sweep.
 
     Args:
         file: the sweep file.
@@ -43,9 +47,10 @@ def extend_command(
         more.append(f"budget.trials={max(trials, budget.trials) + MORE_TRIALS}")
     if budget.wall_time_s is not None:
         # An unchanged limit would end the extended sweep at once.
-        more.append(f"budget.wall_time={math.ceil(1.5 * max(elapsed_s, budget.wall_time_s))}s")
+        longer_s = math.ceil(1.5 * max(elapsed_s, budget.wall_time_s))
+        more.append(f"budget.wall_time={f'{math.ceil(longer_s / 60)}m' if longer_s > _SHORT_S else f'{longer_s}s'}")
     if budget.tokens is not None:
         more.append(f"budget.tokens={2 * budget.tokens}")
-    if budget.until is not None:
+    if budget.until is not None and not (budget.wall_time_s is not None and elapsed_s >= budget.wall_time_s):
         more.append("budget.until=null")  # its condition still holds
     return resume_command(file, [*overrides, *more], inline=inline)

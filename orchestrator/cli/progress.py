@@ -196,12 +196,20 @@ class Progress:
         return min(bounds, default=None)
 
     @property
+    def suspends(self) -> bool:
+        """Whether the wall time is spent. Then the driver suspends unfinished trials and closes the sweep."""
+        limit = self.budget.wall_time_s
+        return limit is not None and self.elapsed_s >= limit
+
+    @property
     def tally(self) -> str:
         """Ended trials, elapsed time and remaining time, as text."""
         remaining, of = self.remaining_s, f" of {self.budget.trials}" if self.budget.trials else ""
         groups = ((self._fresh - self._on_curve, "fresh seeds"), (self._on_curve, "trainings for the learning curve"))
         after = (f" · {len(each & self._ended.keys())} of {len(each)} {name}" for each, name in groups if each)
         spent = f"{self.ended}{of} trials{''.join(after)} · {words.duration(self.elapsed_s)}"
+        if self.suspends and self._running:
+            return f"{spent} · time spent, unfinished trials suspended"
         return spent if remaining is None else f"{spent} · {words.duration(remaining)} left"
 
     def _remaining_ratio(self, trials: int) -> float:

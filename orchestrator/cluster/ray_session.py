@@ -5,27 +5,35 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import ray
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.ray_environment import local_variables, tune_variables, worker_variables
 from orchestrator.cluster.ray_privacy import keep_secrets_out_of_commands, loopback_only, make_token_private
 from orchestrator.cluster.watchdog import start_watchdog
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import SuspendedError, UserError, first_line
 from orchestrator.core.system.environment import environment
 from orchestrator.core.system.secrets import RedactingFormatter
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # Ray's minimum is 75 MiB; only small objects go through it
+_STARTS = 2
+"""Attempts to start a local Ray; each one may last Ray's own limit of 30 s."""
+_NOT_STARTED = ("timed out", "failed to start", "failed to get node info", "overloaded")
+_END_S = 10.0
 _LONGEST_TEMPORARY_DIR = 20  # Ray adds 87 characters for its sockets; a socket's path has at most 107
 
 
 @contextmanager
-def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Path]:
+def ray_session(
+    sweep_dir: Path, placement: Placement, log: Path, say: Callable[[str], None] = ignore_message
+) -> Iterator[Path]:
     """Connect to Ray and yield the folder for Tune's files, which is removed at the end.
 
     An existing connection is reused. If ``RAY_ADDRESS`` is set, the session joins the cluster, and Tune's files are in
@@ -36,9 +44,11 @@ def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Pa
         sweep_dir: the sweep's folder.
         placement: the resources of the sweep.
         log: file for the output of Ray and Tune.
+        say: shows a message to the user.
 
     Raises:
         UserError: a trial needs more resources than this machine has.
+        SuspendedError: a local Ray did not start in time, twice.
     """
     with ExitStack() as stack:
         stack.enter_context(environment(tune_variables(placement.trials)))
@@ -50,7 +60,7 @@ def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Pa
             stack.callback(ray.shutdown)
         else:
             if not ray.is_initialized():
-                stack.enter_context(_local_ray(folder, placement))
+                stack.enter_context(_local_ray(folder, placement, say))
             _check_resources(placement)
         yield folder / "tune"
 
@@ -84,17 +94,56 @@ def _check_resources(placement: Placement) -> None:
 
 
 @contextmanager
-def _local_ray(folder: Path, placement: Placement) -> Iterator[None]:
+def _local_ray(folder: Path, placement: Placement, say: Callable[[str], None]) -> Iterator[None]:
     """Run a local Ray, with a watchdog that cleans up if this process is killed."""
     children = psutil.Process().children
     others = set(children(recursive=True))
     with ExitStack() as stack:
         stack.callback(ray.shutdown)
-        _start_local(folder, placement)
+        for attempt in Retrying(
+            stop=stop_after_attempt(_STARTS),
+            retry=retry_if_exception(_did_not_start),
+            before_sleep=lambda _: say("Ray did not start in time; starting it again"),
+            retry_error_callback=_give_up,
+        ):
+            with attempt:
+                try:
+                    _start_local(folder, placement)
+                except BaseException:  # raised again; ray.shutdown ends only a Ray that has started
+                    _kill(set(children(recursive=True)) - others)
+                    raise
         watchdog = start_watchdog(folder, [child.pid for child in set(children(recursive=True)) - others])
         stack.callback(watchdog.communicate)
         stack.callback(watchdog.kill)
         yield
+
+
+def _did_not_start(error: BaseException) -> bool:
+    """Return whether the error means that a process of Ray did not start in time, by Ray's messages."""
+    return isinstance(error, Exception) and any(phrase in str(error).lower() for phrase in _NOT_STARTED)
+
+
+def _give_up(state: RetryCallState) -> None:
+    """Raise the error for a Ray that did not start."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    raise SuspendedError(
+        f"Ray's processes did not start in time, {_STARTS} times ({first_line(error)}). Probably this machine is "
+        f"overloaded: its load is {load:.1f} on {cores} cores, and {_free_gb():.1f} GB of memory are free. End other "
+        "programs and wait, or run without Ray: --inline"
+    ) from error
+
+
+def _free_gb() -> float:
+    return float(psutil.virtual_memory().available) / 1e9
+
+
+def _kill(processes: Collection[psutil.Process]) -> None:
+    """End processes, and wait until they have ended."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_END_S)
 
 
 @contextmanager

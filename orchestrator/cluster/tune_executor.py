@@ -65,14 +65,16 @@ class TuneExecutor:
             yield None
             return
         try:
-            with self._trained(dispatcher, plan, resources) as measure:
+            with self._trained(dispatcher, plan, resources, say) as measure:
                 yield measure
         finally:
             if not dispatcher.done:
                 coordinator.suspend()
 
     @contextmanager
-    def _trained(self, dispatcher: Dispatcher, plan: EnginePlan, resources: Resources) -> Iterator[Measure | None]:
+    def _trained(
+        self, dispatcher: Dispatcher, plan: EnginePlan, resources: Resources, say: Callable[[str], None]
+    ) -> Iterator[Measure | None]:
         """Let Tune run until the dispatcher is done or halts, then yield the measure of the process that trained."""
         placement = place(plan, resources)
         with environment(tune_variables(placement.trials)):  # Ray reads some of these when it is imported
@@ -80,7 +82,8 @@ class TuneExecutor:
 
         sweep_dir = Path(plan.sweep_dir)
         use_capacity: Callable[[Capacity], None] | None = dispatcher.use_capacity
-        with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage, _ray_watched(sweep_dir) as health:
+        session = ray_session(sweep_dir, placement, sweep_dir / LOG_FILE, say)
+        with session as storage, _ray_watched(sweep_dir) as health:
             while not (dispatcher.done or dispatcher.halted):
                 with self._trial(plan, placement, resources, use_capacity, health) as trial:
                     _run_tune(dispatcher, trial.trainable, placement, storage, health)

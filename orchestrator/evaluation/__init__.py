@@ -1,1 +1,1 @@
-"""Measurements of a model: loss, metrics, overfit gap, early exits and the classical baseline."""
+"""Measurements of a model: loss, metrics, overfit gap and the classical baseline."""

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from orchestrator.statistics.calibration import CalibrationError, ReliabilityBin, Temperature
+    from orchestrator.statistics.intervals import Interval
 
 FILE = "calibration.json"
+CALIBRATION_ERROR = "ece_15_l1"
+"""Name of the expected calibration error, without a split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +110,16 @@ def calibrate(validation: RowMeasures, test: RowMeasures) -> AdapterCalibration 
         before=_measured(logits_mc, references_m, 1.0),
         after=_measured(logits_mc, references_m, temperature.value),
     )
+
+
+def calibration_limits(rows: RowMeasures) -> "Interval":
+    """Return the expected calibration error of rows with logits, with its bootstrap interval."""
+    import numpy as np
+
+    from orchestrator.statistics.calibration import calibration_interval, scaled_probabilities, top_label
+
+    probabilities_nc = scaled_probabilities(np.array(rows.logits), 1.0)
+    return calibration_interval(*top_label(probabilities_nc, np.array(rows.references)), np.random.default_rng(0))
 
 
 def write_calibration(trial_dir: Path, samples: int, owner: Owner | None, calibration: AdapterCalibration) -> None:

@@ -1,9 +1,12 @@
 """The file of a measurement on a split, in a trial's folder beside its checkpoints.
 
-Three files have this form. ``test.json`` is written with ``tracking.record``, for trial tables. ``kept_test.json`` and
-``kept_validation.json`` are written for each kept adapter after the search, for intervals, paired tests, slices, the
-corrected score of the winner, calibration and suspected label errors. The second one is left out where none of them
-needs it. Nothing that chooses between trials during the search reads them.
+``test.json`` is written with ``tracking.record``, for trial tables. ``kept_test.json`` and ``kept_validation.json`` are
+written for each kept adapter after the search, for intervals, paired tests, slices, the corrected score of the winner,
+calibration and suspected label errors. The second one is left out where none of them needs it.
+
+Three further files serve intervals alone: ``kept_train.json`` (the measured training rows) and ``kept_general.json``
+(the general text) of each kept adapter, and ``shift_SET.json`` of each trial at its end. Nothing that chooses between
+trials during the search reads any of these files.
 """
 
 import json
@@ -22,6 +25,13 @@ KEPT = "kept_test.json"
 
 KEPT_VALIDATION = "kept_validation.json"
 """Name of the file of the same adapter on the validation split."""
+KEPT_TRAIN, KEPT_GENERAL = "kept_train.json", "kept_general.json"
+"""Names of the files of the same adapter on the training rows measured at reports, and on the general text."""
+
+
+def shift_file_name(name: str) -> str:
+    """Return the name of the file of a trial's best checkpoint on a shift set."""
+    return f"shift_{name}.json"
 
 
 def kept_test_file(sweep_dir: Path, number: int) -> Path:
@@ -82,14 +92,41 @@ def kept_measurement(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Mea
         trial: the trial.
         metric: decides the best checkpoint.
     """
+    return _of_final(sweep_dir, trial, metric, KEPT, "test/")
+
+
+def shift_measurement(sweep_dir: Path, trial: TrialRecord, metric: Metric, name: str) -> Measurement | None:
+    """Return the measurement of a trial on a shift set; None unless its metrics are those of the ledger.
+
+    Sweeps of earlier versions have metrics and no rows.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        trial: the trial.
+        metric: decides the best checkpoint.
+        name: the shift set.
+    """
+    return _of_final(sweep_dir, trial, metric, shift_file_name(name), f"shift/{name}/")
+
+
+def kept_general(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Measurement | None:
+    """Return the measurement of a kept adapter on the general text; None unless its metrics are those of the ledger.
+
+    The rows are those of ``forgetting.measurement``. For the arguments see ``shift_measurement``.
+    """
+    return _of_final(sweep_dir, trial, metric, KEPT_GENERAL, "")
+
+
+def _of_final(sweep_dir: Path, trial: TrialRecord, metric: Metric, file: str, prefix: str) -> Measurement | None:
+    """Return a measurement whose finite metrics, with a prefix, are the trial's final metrics; else None."""
     best = trial.best(metric)
-    if best is None or not any(name.startswith("test/") for name in trial.final):
+    if best is None or not any(name.startswith(prefix) for name in trial.final):
         return None
-    owner = Owner(sweep="", task=trial.task)
-    measured = read_measurement(kept_test_file(sweep_dir, trial.number), best.nominal_samples, owner)
+    path = kept_test_file(sweep_dir, trial.number).with_name(file)
+    measured = read_measurement(path, best.nominal_samples, Owner(sweep="", task=trial.task))
     if measured is None:
         return None
-    finite = {f"test/{name}": value for name, value in measured.metrics.items() if math.isfinite(value)}
+    finite = {f"{prefix}{name}": value for name, value in measured.metrics.items() if math.isfinite(value)}
     return measured if all(trial.final.get(name) == value for name, value in finite.items()) else None
 
 
@@ -101,8 +138,17 @@ def kept_validation(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Meas
         trial: the trial.
         metric: decides the best checkpoint.
     """
+    return _of_best(sweep_dir, trial, metric, KEPT_VALIDATION)
+
+
+def kept_train(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Measurement | None:
+    """Return the measurement of a kept adapter on training rows; see ``kept_validation``."""
+    return _of_best(sweep_dir, trial, metric, KEPT_TRAIN)
+
+
+def _of_best(sweep_dir: Path, trial: TrialRecord, metric: Metric, name: str) -> Measurement | None:
     best = trial.best(metric)
     if best is None:
         return None
-    file = kept_test_file(sweep_dir, trial.number).with_name(KEPT_VALIDATION)
+    file = kept_test_file(sweep_dir, trial.number).with_name(name)
     return read_measurement(file, best.nominal_samples, Owner(sweep="", task=trial.task))

@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
 from orchestrator.core.system.secrets import redacted
+from orchestrator.core.system.sqlite_file import primary_code
 from orchestrator.ledger.connection import WAIT_S
 from orchestrator.ledger.database import Database, sqlite_file
 from orchestrator.ledger.tables import decisions, reports, requests, sweeps, trials
@@ -37,10 +38,17 @@ def vacuum(file: Path, wait_s: float = WAIT_S) -> None:
     """Rewrite an SQLite file without its freed pages, which keep old values.
 
     If another process holds the file for over ``wait_s`` seconds, nothing happens: SQLite reuses the pages later.
+
+    Raises:
+        sqlite3.Error: the disk is full, or the file is damaged.
     """
-    with closing(sqlite3.connect(file, timeout=wait_s)) as connection, suppress(sqlite3.Error):
-        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-            connection.execute(statement)
+    with closing(sqlite3.connect(file, timeout=wait_s)) as connection:
+        try:
+            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if primary_code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                raise
 
 
 def _secret_values(connection: Connection, sweep_id: int) -> Iterator[tuple[Table, str, list[Any], Any]]:

@@ -239,7 +239,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look modules up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise any exception; each becomes a message
+    except (Exception, SystemExit) as error:  # a user's file may raise any exception; each becomes a message
         del sys.modules[name]
         raise UserError(f"objective {line_in(error, str(path))}: {type(error).__name__}: {error}") from error
     return module

@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
+from orchestrator.core.system.python_file import parsed_file
 from orchestrator.core.tasks.generation import GENERATION_METRICS
 from orchestrator.core.tasks.objective_facts import ObjectiveFacts
 from orchestrator.core.tasks.problem import Problem
@@ -21,7 +22,6 @@ from orchestrator.core.trials.settings import RULES, Group
 from orchestrator.objective.loading import check_members, member_names, objective_facts, objective_names
 from orchestrator.objective.protocol import Head
 
-_MOST_BYTES = 2**20
 _OURS: Mapping[str, object] = {
     "Direction": Direction,
     "GENERATION_METRICS": GENERATION_METRICS,
@@ -106,18 +106,7 @@ def _directions(metrics: Mapping[str, object]) -> dict[str, Direction]:
 def _parsed(path: Path) -> ast.Module:
     if path.exists() and not path.is_file():
         raise UserError(f"objective {path}: a file is needed")
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise UserError(f"objective {path}: a file has at most {_MOST_BYTES // 1024} KiB, got more")
-        return ast.parse(content, str(path))
-    except SyntaxError as error:
-        raise UserError(f"objective {path}:{error.lineno}: SyntaxError: {error}") from error
-    except OSError as error:
-        raise UserError(f"objective {path}: cannot be read, {error.strerror}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"objective {path}: is not valid Python: {error}") from error
+    return parsed_file(path, f"objective {path}")
 
 
 class _File:

@@ -9,6 +9,7 @@ from orchestrator.core.errors import AssetError, LoratoryError, first_line
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
 from orchestrator.objective.rows.converted import PART, values_in_parts
+from orchestrator.objective.rows.selection import parts_of
 from orchestrator.objective.rows.text_pairs import PAIR
 from orchestrator.objective.sequences import LENGTHS, longest
 
@@ -158,8 +159,7 @@ def _lengths(
     objective: Objective, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", limit: int
 ) -> Iterator[int]:
     """Yield the length in tokens of each example; the rows are encoded in parts."""
-    for start in range(0, len(rows), PART):
-        part = rows.select(range(start, min(start + PART, len(rows))))
+    for part in parts_of(rows, PART):
         yield from map(_length, objective.encode(part, tokenizer, limit))
 
 

@@ -10,6 +10,7 @@ from orchestrator.objective.chat.messages import Message
 from orchestrator.objective.chat.rows import ANSWER, MESSAGES, TEXT
 from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.rows.selection import first_rows
 from orchestrator.objective.splits import NearCopy
 from orchestrator.objective.truncation import token_lengths, tokenizer_of
 from orchestrator.preparation.rows import (
@@ -112,7 +113,7 @@ def data_view(spec: SweepSpec, objective: Objective, examples: int) -> DataView:
 
 
 def _examples(splits: Splits, objective: Objective, number: int) -> tuple[dict[str, object], ...]:
-    rows = splits.train.select(range(min(number, len(splits.train))))
+    rows = first_rows(splits.train, number)
     return tuple(_example(rows, row, objective.labels) for row in range(len(rows)))
 
 

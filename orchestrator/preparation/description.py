@@ -12,7 +12,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.tasks.function import FunctionPlan
 from orchestrator.core.tasks.problem import Problem
-from orchestrator.evaluation.suspected_labels import FILE as SUSPECTED_LABELS_FILE
+from orchestrator.evaluation.rows.suspected_labels import FILE as SUSPECTED_LABELS_FILE
 from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.objective.rows.text_pairs import PAIR
 from orchestrator.objective.splits import NEAR_COPIES_FILE

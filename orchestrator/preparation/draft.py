@@ -106,7 +106,7 @@ def rate_range(weights: int) -> tuple[float, float]:
     return expected / _RATE_FACTOR, min(expected * _RATE_FACTOR, 1e-2)
 
 
-def guessed_columns(rows: Mapping[str, Sequence[object]]) -> dict[str, str]:
+def guessed_columns(rows: Mapping[str, Sequence[object]], given: Mapping[str, str]) -> dict[str, str]:
     """Return the columns of texts and of classes by the objective's names, as far as the names differ and are clear.
 
     The text column has the longest texts on average. The class column has the fewest different values, at least two,
@@ -114,14 +114,16 @@ def guessed_columns(rows: Mapping[str, Sequence[object]]) -> dict[str, str]:
 
     Args:
         rows: the first values of each column.
+        given: columns named by the user, by the objective's names; none of them gets a second use.
     """
+    rows = {name: values for name, values in rows.items() if name not in given.values()}
     found: dict[str, str] = {}
-    if "text" not in rows:
+    if "text" not in {*rows, *given}:
         texts = {name: _mean_length(values) for name, values in rows.items() if name != "label"}
         longest = max(texts, key=texts.__getitem__, default=None)
         if longest is not None and texts[longest] > 0:
             found["text"] = longest
-    if "label" not in rows:
+    if "label" not in {*rows, *given}:
         counts = {name: _classes(values) for name, values in rows.items() if name not in ("text", found.get("text"))}
         possible = {name: count for name, count in counts.items() if 2 <= count <= len(rows[name]) // 2}
         if possible:

@@ -65,8 +65,10 @@ def answers_text(generation: GenerationPlan, plan: EnginePlan, rows: Mapping[str
         row_tokens: tokens of a row.
     """
     limit = f"at most {generation.max_new_tokens} tokens each"
-    if generation.time_limit_s is not None and plan.workers == 1:  # several workers must compute the same forwards
+    if generation.time_limit_s is not None:
         limit += f" and {words.duration(generation.time_limit_s)} for the answers of a model in one measurement"
+        if plan.workers > 1:
+            limit += " (the workers finish a batch of rows that they have begun)"
     test = f"{min(generation.test_rows, rows['test']):,} test rows by each kept adapter"
     points = plan.report_points
     reports = generation.num_reports(points)

@@ -14,6 +14,7 @@ from orchestrator.core.sweeps.policy import Budget
 from orchestrator.core.trials.settings import RULES
 from orchestrator.core.trials.timetable import samples_of
 from orchestrator.objective.protocol import Splits, generation_metrics
+from orchestrator.objective.rows.selection import first_rows
 from orchestrator.preparation.early_metrics import early_text
 from orchestrator.preparation.generation import answers_text
 from orchestrator.preparation.prepared import PreparedSweep
@@ -217,7 +218,7 @@ def _cost(plan: SearchPlan, trial_tokens: float) -> dict[str, float]:
 def _tokens_per_row(plan: SearchPlan, splits: Splits) -> float:
     """Estimate the tokens of a training row, without padding: English has about four characters per token."""
     max_length = float(str(plan.fixed.get("max_length", RULES["max_length"].default)))
-    sample = splits.train.select(range(min(500, len(splits.train))))
+    sample = first_rows(splits.train, 500)
     lengths = [sum(len(value) for value in row.values() if isinstance(value, str)) / 4 for row in sample]
     return sum(min(length, max_length) for length in lengths) / max(1, len(lengths))
 

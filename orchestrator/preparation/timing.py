@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
+from orchestrator.objective.rows.selection import first_rows
 
 if TYPE_CHECKING:
-    import datasets
-
     from orchestrator.preparation.prepared import PreparedSweep
 
 STEPS = 3
@@ -65,9 +64,9 @@ def time_steps(prepared: "PreparedSweep") -> Timing | None:
     step = settings.rows_per_update
     few = replace(
         splits,
-        train=_first(splits.train, max(_MEASURED_ROWS, step * (1 + STEPS))),
-        validation=_first(splits.validation, _MEASURED_ROWS),
-        test=_first(splits.test, 1),
+        train=first_rows(splits.train, max(_MEASURED_ROWS, step * (1 + STEPS))),
+        validation=first_rows(splits.validation, _MEASURED_ROWS),
+        test=first_rows(splits.test, 1),
         shift={},
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -90,8 +89,3 @@ def time_steps(prepared: "PreparedSweep") -> Timing | None:
                 metrics = run.advance(short.report_points[1]).metrics
     measured = len(few.validation) + min(_MEASURED_ROWS, len(few.train))
     return Timing(train_s=metrics["time/train_s"] / (step * STEPS), measure_s=metrics["time/eval_s"] / measured)
-
-
-def _first(rows: "datasets.Dataset", count: int) -> "datasets.Dataset":
-    first: datasets.Dataset = rows.select(range(min(count, len(rows))))
-    return first

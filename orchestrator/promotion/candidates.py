@@ -11,7 +11,7 @@ from orchestrator.core.trials.ranking import ranked_by_result
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
-from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial, slices_of
+from orchestrator.promotion.gates.stored_rows import StoredRows, rows_of_trial, slices_of
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.logged_models.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.logged_models.models import download_model, find_model

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.promotion.paired import paired_test
-from orchestrator.promotion.stored_rows import rows_of_version
+from orchestrator.promotion.gates.paired import paired_test
+from orchestrator.promotion.gates.stored_rows import rows_of_version
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.registered.registry import Version
 

@@ -9,9 +9,9 @@ from orchestrator.core.names import mlflow_key
 from orchestrator.core.space import format_value
 from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.promotion.gates import GateResult
-from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
-from orchestrator.promotion.stored_rows import rows_digest
+from orchestrator.promotion.gates.judge import ROWS_TAG, PromotionRequest, admit
+from orchestrator.promotion.gates.rules import GateResult
+from orchestrator.promotion.gates.stored_rows import rows_digest
 from orchestrator.tracking.cards.model_card import GateLine, version_description
 from orchestrator.tracking.cards.registered_model import spaced
 from orchestrator.tracking.location import Location, connect

@@ -7,9 +7,14 @@ from pathlib import Path
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
+from orchestrator.core.tasks.generation import GENERATION_METRICS
 from orchestrator.core.tasks.objective_facts import ObjectiveFacts
 from orchestrator.core.trials.settings import RULES, Group
 from orchestrator.core.trials.timetable import Timetable
+from orchestrator.evaluation.entities.entity_metrics import ENTITIES
+from orchestrator.evaluation.extractive_qa.squad import EXTRACTIVE_QA
+from orchestrator.evaluation.metrics import CLASSIFICATION
+from orchestrator.evaluation.vector_metrics import MULTI_LABEL, REGRESSION
 from orchestrator.preparation.defaults import Stored, with_rung_metric, with_trial_length
 from orchestrator.replay.table import TrialTable
 from orchestrator.search.stopping.points import report_points
@@ -18,24 +23,16 @@ from orchestrator.spec.sections.possible import possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 
 DIRECTIONS = {
-    "loss": Direction.MINIMIZE,
-    "perplexity": Direction.MINIMIZE,
-    "accuracy": Direction.MAXIMIZE,
-    "macro_f1": Direction.MAXIMIZE,
-    "weighted_f1": Direction.MAXIMIZE,
-    "mcc": Direction.MAXIMIZE,
-    "auroc": Direction.MAXIMIZE,
-    "brier": Direction.MINIMIZE,
-    "ece_15_l1": Direction.MINIMIZE,
-    "mse": Direction.MINIMIZE,
+    **CLASSIFICATION,
+    **MULTI_LABEL,
+    **REGRESSION,
+    **ENTITIES,
+    **EXTRACTIVE_QA,
+    **GENERATION_METRICS,
     **dict.fromkeys(
-        (
-            *("exact_match", "f1", "character_f1", "precision", "recall", "micro_f1", "token_accuracy"),
-            *("r2", "spearman", "rouge_1", "rouge_2", "rouge_l", "bleu", "chrf"),
-            *("preference_accuracy", "margin", "logp_accuracy", "chosen_logp"),
-        ),
-        Direction.MAXIMIZE,
+        ("token_accuracy", "preference_accuracy", "margin", "logp_accuracy", "chosen_logp"), Direction.MAXIMIZE
     ),
+    "perplexity": Direction.MINIMIZE,
 }
 """Directions of the metrics of the shipped objectives, by name without the split."""
 _SHIFT = "recorded"

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from orchestrator.core.methods.catalogue import LORA, takers
+from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.core.trials.trial import OVERFITTING, TrialState
-from orchestrator.evaluation.learning_curve import MoreRows
+from orchestrator.evaluation.scores.learning_curve import MoreRows
 from orchestrator.report import words
 from orchestrator.report.bounds import TouchedBound
 from orchestrator.report.findings import Finding, Rule, unknown
@@ -58,6 +59,12 @@ def _more_trials(summary: Summary) -> Finding:
     winner = min(sorted(board.within, key=lambda row: row.number), key=lambda row: board.metric.sort_key(row.searched))
     later, trials = sum(row.number > winner.number for row in rows), len(rows)
     numbers = {"trials": trials, "winner": winner.number, "later": later}
+    if board.unfinished and board.status is SweepStatus.FINISHED:
+        sentence = (
+            f"Continue the search: {board.unfinished} of {trials} trials are unfinished, because "
+            f"{summary.sweep.facts.end_reason}. Raise this limit in section budget and repeat the sweep command."
+        )
+        return Finding(rule=Rule.MORE_TRIALS, sentence=sentence, numbers=numbers | {"unfinished": board.unfinished})
     if trials < FEWEST_TRIALS:
         missing = f"{trials} trials are too few to tell whether more would help ({FEWEST_TRIALS} needed)."
         return unknown(Rule.MORE_TRIALS, missing, **numbers)
@@ -74,9 +81,9 @@ def _more_rows(summary: Summary, best: Row) -> Finding:
     """Return what the learning curve says of more rows; without one, what the overfit gap suggests."""
     if (curve := summary.learning_curve) is not None:
         numbers = {f"rows_{point.rows}": point.mean for point in curve.points}
-        numbers |= {f"gain_{gain.rows}": gain.value for gain in curve.gains}
+        numbers |= {f"gain_{gain.rows}": gain.value for gain in curve.forecasts.gains}
         sentence = f"Training rows: {answer_text(curve)}. Measured: {points_text(curve)}."
-        known = curve.answer is not MoreRows.UNKNOWN
+        known = curve.forecasts.answer is not MoreRows.UNKNOWN
         return Finding(rule=Rule.MORE_ROWS, sentence=sentence, numbers=numbers, known=known)
     complete = [row for row in summary.leaderboard.rows if row.state is TrialState.COMPLETE]
     exits = sum((row.reason or "").startswith(OVERFITTING) for row in complete)
@@ -87,11 +94,11 @@ def _more_rows(summary: Summary, best: Row) -> Finding:
         return unknown(Rule.MORE_ROWS, missing, **numbers)
     numbers["gap_share"] = share
     gap = f"the winner's overfit gap {words.signed(best.gap)} is {words.percent(share)} of its validation loss"
-    ended = f"{exits} of {len(complete)} complete trials were ended by overfitting"
+    ended = f", and {exits} of {len(complete)} complete trials were ended by overfitting" if complete else ""
     if share >= _LARGE_GAP or (complete and exits >= _MANY_EXITS * len(complete)):
-        sentence = f"More training rows may help: {gap}, and {ended}."
+        sentence = f"More training rows may help: {gap}{ended}."
     else:
-        sentence = f"More training rows: no sign of a gain; {gap}, and {ended}."
+        sentence = f"More training rows: no sign of a gain; {gap}{ended}."
     return Finding(rule=Rule.MORE_ROWS, sentence=sentence, numbers=numbers)
 
 

@@ -9,7 +9,7 @@ from orchestrator.core.trials.confirmed import Confirmed, confirmed
 from orchestrator.core.trials.ranking import ranked_by_result
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
-from orchestrator.evaluation.score_intervals import MetricInterval, seeds_interval
+from orchestrator.evaluation.scores.score_intervals import MetricInterval, seeds_interval
 from orchestrator.report import words
 
 

@@ -51,7 +51,9 @@ def _end(summary: Summary) -> Finding:
         return Finding(rule=Rule.END, sentence=sentence, numbers=numbers)
     early = states.get(TrialState.PRUNED, 0)
     stopped = f"{early} of {trials} trials were stopped early" if early else "no trial was stopped early"
-    sentence = f"The search ended because {reason}; {stopped}."
+    unfinished = states.get(TrialState.RUNNING, 0)
+    suspended = f", {unfinished} unfinished. A larger budget continues them" if unfinished else ""
+    sentence = f"The search ended because {reason}; {stopped}{suspended}."
     return Finding(rule=Rule.END, sentence=sentence, numbers=numbers)
 
 

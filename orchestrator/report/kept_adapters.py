@@ -1,5 +1,6 @@
 """The kept adapters on the test rows: intervals of their metrics, and the adapters that cannot be told apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from orchestrator.core.sweeps.policy import PREFER, Preferred
 from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
-from orchestrator.evaluation.score_intervals import MetricInterval, adapter_ties, metric_intervals
+from orchestrator.evaluation.scores.adapter_intervals import adapter_intervals
+from orchestrator.evaluation.scores.score_intervals import MetricInterval, adapter_ties
 
 if TYPE_CHECKING:
     from orchestrator.statistics.ties import Ties
@@ -73,7 +75,8 @@ class KeptAdapters:
     """The statistics of the kept adapters.
 
     Attributes:
-        intervals: interval by metric (``test/accuracy`` ...), by trial; trials without stored rows are missing.
+        intervals: interval by metric (``test/accuracy``, ``shift/tweets/accuracy`` ...), by trial; trials without
+            stored rows are missing.
         comparison: paired tests in the searched metric; None with fewer than 2 adapters or for an unknown metric.
     """
 
@@ -104,10 +107,9 @@ def kept_adapters(
     }
     by_number = {record.number: record for record in records}
     intervals = {}
-    for number, found in measured.items():
-        own_rows = by_number[number].training_rows(training_rows)
-        by_name = metric_intervals(found.metrics, found.rows, own_rows)
-        intervals[number] = {f"test/{name}": each for name, each in by_name.items()}
+    for number in measured:
+        trial = by_number[number]
+        intervals[number] = adapter_intervals(sweep_dir, trial, metric, trial.training_rows(training_rows))
     name = metric.name.rpartition("/")[2]
     comparable = {number: found.rows for number, found in measured.items() if f"test/{name}" in intervals[number]}
     within = {number for number in comparable if by_number[number].violation(metric, newest=True) == 0}
@@ -150,10 +152,11 @@ def _facts(members: Sequence[TrialRecord], metric: Metric) -> dict[int, dict[str
     found: dict[int, dict[str, float]] = {}
     for record in members:
         best, at_best = record.best(metric), record.at_best(metric)
+        losses = [report.metrics.get("val/loss", math.nan) for report in record.reports]
         values = {
             Preferred.RANK: float(record.settings.rank) if ranked else None,
             Preferred.GAP: at_best.get("gap/loss"),
-            Preferred.LOSS: at_best.get("val/loss"),
+            Preferred.LOSS: min(filter(math.isfinite, losses), default=None),
             Preferred.SAMPLES: None if best is None else float(best.nominal_samples),
         }
         found[record.number] = {str(name): value for name, value in values.items() if value is not None}

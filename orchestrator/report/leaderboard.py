@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Metric
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweeps.goal import Goal, metric_from_json
+from orchestrator.core.sweeps.goal import Goal, metric_from_json, names_of
 from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trials.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.trials.trial import LIMIT, OVERFITTING, TrialRecord, TrialState
-from orchestrator.evaluation.score_intervals import MetricInterval
-from orchestrator.evaluation.suspected_labels import FILE
+from orchestrator.evaluation.rows.suspected_labels import FILE
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAdapters
 from orchestrator.spec.trial_length import MIN_STEPS
 
@@ -38,7 +38,7 @@ class Row:
         falling: whether the validation loss still fell between the last two reports; None with fewer reports.
         final: metrics measured after the trial's end (``shift/<set>/<metric>``, ``test/<metric>``).
         params: the trial's configuration.
-        intervals: interval of a test metric (``test/accuracy`` ...), for a kept adapter with stored rows.
+        intervals: interval of a metric (``test/accuracy``, ``gap/loss`` ...), for a kept adapter with stored rows.
         also: values of the goal's further metrics; empty without a goal.
         mark: ``front`` on the Pareto front of several metrics, ``outside`` the constraints; else empty.
     """
@@ -123,12 +123,22 @@ class Leaderboard:
         elif any(self.test_metric in row.final for row in self.rows):
             text = f"{self.test_metric} has no interval: no values of its single rows are stored"
         else:
-            text = f"no intervals yet: they are those of {self.test_metric}, measured after the search"
+            text = f"no intervals yet: they need {self.test_metric}, measured after the search"
         chosen = "Validation values have none, because checkpoints and trials were chosen by them"
-        shift = any(name.startswith("shift/") for name in self.final_metrics)
-        unstored = [*(["shift sets"] if shift else []), *([] if self.baseline is None else ["the baseline"])]
-        others = f"; nor have those of {' and '.join(unstored)}, because their rows are not stored" if unstored else ""
-        return f"{text}. {chosen}{others}"
+        return f"{text}. {chosen}{self._others_without}"
+
+    @property
+    def _others_without(self) -> str:
+        """Why values of shift sets and of the baseline have no interval, in words; empty if all have one."""
+        used = names_of(self.metric)
+        shift = [name for name in self.final_metrics if name.startswith("shift/")]
+        chose = [name for name in shift if any(each.startswith(f"{name.rpartition('/')[0]}/") for each in used)]
+        shown = {name for row in self.rows for name in row.intervals}
+        unstored = ["shift sets"] if any(name not in shown and name not in chose for name in shift) else []
+        unstored += [] if self.baseline is None else ["the baseline"]
+        text = f"; nor have those of {' and '.join(unstored)}, because their rows are not stored" if unstored else ""
+        sets = sorted({name.split("/")[1] for name in chose})
+        return f"{text}; nor have those of {', '.join(sets)}, because the search chose by them" if sets else text
 
     @property
     def best_compared(self) -> int | None:
@@ -181,15 +191,29 @@ class Leaderboard:
         result = f"No trial is better than the baseline on {name} ({best.score:.4f} to {value:.4f})"
         if ahead_on_test:
             return f"{result}, but trial {best.number} is better on {test} ({both}): they are close. {_LARGER_SPLITS}"
-        return f"{result}. {self._advice()}"
+        return f"{result}. {self.label_advice or self._unfinished_advice() or self._advice()}"
+
+    @property
+    def unfinished(self) -> int:
+        """Number of trials that run or are suspended."""
+        return sum(row.state is TrialState.RUNNING for row in self.rows)
 
     def _is_better(self, value: float | None, other: float | None) -> bool:
         return self.metric.sort_key(value) < self.metric.sort_key(other)
 
+    def _unfinished_advice(self) -> str | None:
+        """Return that the longest trial has not been trained to its end; None if it has ended."""
+        trained = max(row.trained for row in self.rows)
+        longest = next(row for row in self.rows if row.trained == trained)
+        if longest.state is not TrialState.RUNNING:
+            return None
+        return (
+            f"No trial was trained further than {trained:,} samples, and {self.unfinished} of {len(self.rows)} trials "
+            "are unfinished: a larger budget continues them."
+        )
+
     def _advice(self) -> str:
         """Return for a sweep below the baseline whether its trials were too short to tell, and what to change."""
-        if self.label_advice is not None:
-            return self.label_advice
         trained = max(row.trained for row in self.rows)
         longest = next(row for row in self.rows if row.trained == trained)  # the best of the longest trials
         most = max(row.steps for row in self.rows)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from orchestrator.evaluation.learning_curve import FARTHEST, Gain, LearningCurve, MoreRows, RowsNeeded
+from orchestrator.evaluation.scores.learning_curve import FARTHEST, Gain, LearningCurve, MoreRows, RowsNeeded
 from orchestrator.report import words
 
 
@@ -20,16 +20,17 @@ def points_text(curve: LearningCurve) -> str:
 
 def answer_text(curve: LearningCurve) -> str:
     """Return whether more rows would help and how many, with the numbers behind it, without a full stop."""
-    if curve.missing is not None or not curve.gains:
-        return f"whether more rows would help cannot be told: {curve.missing}"
-    twice, more = curve.gains
+    found = curve.forecasts
+    if found.missing is not None or not found.gains:
+        return f"whether more rows would help cannot be told: {found.missing}"
+    twice, more = found.gains
     noise = f"95 % intervals: {curve.test_rows:,} test rows, seeds and choice of rows"
-    if curve.answer is MoreRows.HELP:
+    if found.answer is MoreRows.HELP:
         text = (
             f"more rows would help: twice the rows ({twice.rows:,}) improve {curve.metric} by about {_gain(twice)}, "
             f"{more.rows:,} rows by about {_gain(more)} ({noise})"
         )
-    elif curve.answer is MoreRows.HARDLY:
+    elif found.answer is MoreRows.HARDLY:
         text = (
             f"more rows would hardly help: twice the rows ({twice.rows:,}) improve {curve.metric} by at most "
             f"{twice.high:.3f} ({noise})"
@@ -40,7 +41,7 @@ def answer_text(curve: LearningCurve) -> str:
             f"by {twice.low:+.3f} to {twice.high:+.3f} ({noise}). More test rows, or a larger learning_curve, narrow "
             "this"
         )
-    return text if curve.needed is None else f"{text}; {_needed(curve.needed)}"
+    return text if found.needed is None else f"{text}; {_needed(found.needed)}"
 
 
 def _needed(needed: RowsNeeded) -> str:
@@ -58,5 +59,7 @@ def _gain(gain: Gain) -> str:
 
 
 def learning_curve_json(curve: LearningCurve) -> dict[str, object]:
-    """Return the curve as plain values, with its sentences."""
-    return {**asdict(curve), "sentence": f"{points_text(curve)}; {answer_text(curve)}"}
+    """Return the curve and its forecasts as plain values of one level, with their sentences."""
+    values = asdict(curve)
+    forecasts = values.pop("forecasts")
+    return {**values, **forecasts, "sentence": f"{points_text(curve)}; {answer_text(curve)}"}

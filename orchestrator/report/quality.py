@@ -9,13 +9,13 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.calibration import AdapterCalibration, kept_calibration
-from orchestrator.evaluation.class_scores import ClassScores, class_scores
 from orchestrator.evaluation.extractive_qa.answer_scores import AnswerScores, answer_scores
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
-from orchestrator.evaluation.slices import SMALL, Slice, measured_slices, read_slice_columns, worst_slice
-from orchestrator.evaluation.suspected_labels import FILE, count_suspected_labels, label_limit
-from orchestrator.evaluation.target_errors import TargetErrors, target_errors
-from orchestrator.evaluation.worst_rows import worst_rows_sentence
+from orchestrator.evaluation.rows.class_scores import ClassScores, class_scores
+from orchestrator.evaluation.rows.slices import SMALL, Slice, measured_slices, read_slice_columns, worst_slice
+from orchestrator.evaluation.rows.suspected_labels import FILE, count_suspected_labels, label_limit
+from orchestrator.evaluation.rows.target_errors import TargetErrors, target_errors
+from orchestrator.evaluation.rows.worst_rows import worst_rows_sentence
 from orchestrator.report import words
 
 

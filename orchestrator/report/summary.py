@@ -14,8 +14,8 @@ from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.core.system.environment import PROGRAM
 from orchestrator.core.trials.ranking import of_the_search, start_trials
 from orchestrator.core.trials.trial import TrialRecord, TrialState
-from orchestrator.evaluation.learning_curve import LearningCurve, learning_curve
-from orchestrator.evaluation.winner_score import CorrectedScore, corrected_winner
+from orchestrator.evaluation.scores.learning_curve import LearningCurve, learning_curve
+from orchestrator.evaluation.scores.winner_score import CorrectedScore, corrected_winner
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.goal_lines import goal_lines
@@ -188,7 +188,8 @@ def next_commands(
     if best is None:
         return browse
     forced = ' --force --reason "WHY"' if below_baseline else ""
-    register = ("register the winner", f"{program} promote {quoted}{forced}")
+    purpose = "register the winner" + (", although the baseline is better" if below_baseline else "")
+    register = (purpose, f"{program} promote {quoted}{forced}")
     if of_function:
         return (*browse, register, ("export the checkpoint", f"{program} export {quoted} ./{model}-model"))
     return (

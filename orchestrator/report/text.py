@@ -62,9 +62,14 @@ def winner_text(board: Leaderboard) -> Text | None:
             lines.append(f"{words.short(name)} {value}{comparison}")
     shift = [name for name in board.final_metrics if name.startswith("shift/") and name in measured]
     if shift:
-        sets = (f"{words.short(name.rpartition('/')[0])} {words.number(measured[name], 3)}" for name in shift)
+        limits = board.best.intervals
+        sets = (
+            f"{words.short(name.rpartition('/')[0])} {words.with_interval(measured[name], limits.get(name), 3)}"
+            for name in shift
+        )
         lines.append(f"shift: {' · '.join(sets)}")
-    lines += [f"{words.short(name)} {words.number(measured[name], 3)}" for name in sorted(measured) if _forgets(name)]
+    for name in filter(_forgets, sorted(measured)):
+        lines.append(f"{words.short(name)} {words.with_interval(measured[name], board.best.intervals.get(name), 3)}")
     return Text(f"trial {board.best.number} · " + "\n".join(lines)) if lines else None
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from orchestrator.core.space import ParamValue, format_value
-from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 
 MISSING = "–"
 

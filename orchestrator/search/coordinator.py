@@ -19,7 +19,6 @@ from orchestrator.core.sweeps.observer import SweepObserver
 from orchestrator.core.sweeps.policy import Until
 from orchestrator.core.sweeps.sweep import SweepRecord
 from orchestrator.core.trials.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
-from orchestrator.evaluation.exits import diverged, outside, overfitting
 from orchestrator.ledger.memory import SweepLedger
 from orchestrator.search.confirmation import ConfirmationQueue, FreshTraining
 from orchestrator.search.control import POLL_S, Control, SearchState
@@ -28,6 +27,7 @@ from orchestrator.search.learning_curve import next_on_curve
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
+from orchestrator.search.stopping.exits import diverged, outside, overfitting
 from orchestrator.search.study import TRIED, SweepStudy
 
 FINALS_MISSING = "its final metrics are missing"

@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from orchestrator.statistics.intervals import Interval, wilson_interval
+from orchestrator.statistics.resampling import row_draws
 
 Array: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -132,6 +133,56 @@ def expected_calibration_error(
         for each in reliability_bins(confidences_n, correct_n, bins)
     )
     return CalibrationError(value=(total / len(confidences_n)) ** (1 / norm), bins=bins, norm=norm)
+
+
+def calibration_interval(
+    confidences_n: Array,
+    correct_n: BoolArray,
+    generator: np.random.Generator,
+    *,
+    bins: int = BINS,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Return the bootstrap interval over rows of the expected calibration error with norm 1.
+
+    With the value v and the upper quantile q of resampled values the limits are 2 v - q, at least 0, and q. The lower
+    one is that of the basic bootstrap: v and the resampled values are too high, and mirroring corrects this to the
+    first order. The upper one is that of the percentile bootstrap, so it is too high rather than too low: mirroring
+    fails where v is near 0 by luck. Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application",
+    chapter 5.
+
+    The error has a kink at 0 in each bin, so the correction is not exact. ``benchmarks.bounds`` simulates classifiers:
+    with true errors of 0.04 and 0.09 the interval is too high in 1 to 8 % and hardly ever too low. For a perfectly
+    calibrated one the lower limit is above 0 in over a third of the cases, by at most 0.04 on 200 rows: it does not
+    prove an error.
+
+    Args:
+        confidences_n: probability of the predicted class, in [0, 1].
+        correct_n: whether the predicted class is right.
+        generator: source of the draws.
+        bins: number of bins of equal width, at least 1.
+        draws: number of resamplings.
+        level: confidence level in (0, 1).
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    rows = len(confidences_n)
+    if not rows:
+        raise ValueError("the interval of a calibration error needs rows, got none")
+    places_n = np.minimum((confidences_n * bins).astype(np.int64), bins - 1)
+    apart_nb = np.zeros((rows, bins))
+    apart_nb[np.arange(rows), places_n] = correct_n - confidences_n
+
+    def error(counts_dn: IntArray) -> Array:
+        total_d: Array = np.abs(counts_dn @ apart_nb).sum(axis=1) / rows
+        return total_d
+
+    ones_n = np.ones(rows, dtype=np.int64)
+    value = float(error(ones_n[None, :])[0])
+    high = max(value, float(np.quantile(row_draws(error, ones_n, generator, draws), (1 + level) / 2)))
+    return Interval(value=value, low=max(0.0, 2 * value - high), high=high, level=level)
 
 
 def fit_temperature(logits_nc: Array, references_n: IntArray) -> Temperature:

@@ -98,3 +98,47 @@ def folds_interval(values_s: Array, folds: int, level: float = 0.95) -> Interval
     error = float(values_s.std(ddof=1)) * math.sqrt(1 / count + 1 / (folds - 1))
     half = float(stdtrit(count - 1, (1 + level) / 2)) * error
     return Interval(value=value, low=value - half, high=value + half, level=level)
+
+
+def difference_interval(first: Interval, second: Interval) -> Interval:
+    """Return the interval of ``first - second`` from the intervals of two values on independent rows.
+
+    With values x, y and limits l, u the result is x - y - sqrt((x - lx)² + (uy - y)²) to x - y + sqrt((ux - x)² +
+    (y - ly)²). For two shares with Wilson's intervals this is method 10 of Newcombe 1998, "Interval estimation for the
+    difference between independent proportions", Statistics in Medicine 17; for other values see Zou and Donner 2008,
+    there 27. If both values share an error of the same sign, such as that of one seed, the interval is too wide.
+
+    Raises:
+        ValueError: the levels differ.
+    """
+    if first.level != second.level:
+        raise ValueError(f"a difference needs intervals of one level, got {first.level} and {second.level}")
+    value = first.value - second.value
+    return Interval(
+        value=value,
+        low=value - math.hypot(first.value - first.low, second.high - second.value),
+        high=value + math.hypot(first.high - first.value, second.value - second.low),
+        level=first.level,
+    )
+
+
+def rows_for_bound(interval: Interval, rows: int, bound: float, seed_sd: float = 0.0, power: float = 0.8) -> int | None:
+    """Return the number of rows at which the whole interval lies on the value's side of a bound; None: no number does.
+
+    The true value is taken to be the measured one. The standard deviation of the rows, from the half of the interval
+    on the bound's side, falls with the root of their number; that of the seeds stays. Rows suffice when the root of
+    the summed variances is at most abs(value - bound) / (z + z_power), with z the normal quantile of the level. Source:
+    the sample size of a z test, for example Chow, Shao and Wang 2008, "Sample Size Calculations in Clinical Research".
+
+    Args:
+        interval: the value, measured on ``rows`` rows.
+        rows: number of rows; of several samples the first one, and the others grow with it.
+        bound: another value.
+        seed_sd: standard deviation between seeds in the interval.
+        power: probability in (0, 1) with which a new interval lies on that side.
+    """
+    z = float(ndtri((1 + interval.level) / 2))
+    half = interval.high - interval.value if interval.value < bound else interval.value - interval.low
+    left = ((interval.value - bound) / (z + float(ndtri(power)))) ** 2 - seed_sd**2
+    variance = max(0.0, (half / z) ** 2 - seed_sd**2)
+    return None if left <= 0 else max(2, math.ceil(rows * variance / left))

@@ -68,6 +68,23 @@ def bca_interval(statistic: RowStatistic, sizes_g: IntArray, values_d: Array, le
     return Interval(value=value, low=min(low, value), high=max(high, value), level=level)
 
 
+def jackknife_values(statistic: Callable[[IntArray], float], members: int) -> Array:
+    """Return one value per member of a sample; their mean is the statistic, and Student's interval is the jackknife's.
+
+    The value of member i is t + (n - 1) (mean(t_j) - t_i), with t the statistic and t_i the one without member i. It
+    suits statistics of pairs, in which a member without its pairs is left out. Sources: Tukey 1958, Annals of
+    Mathematical Statistics 29; for statistics of pairs Arvesen 1969, "Jackknifing U-statistics", there 40.
+
+    Args:
+        statistic: maps the places of the kept members to a value.
+        members: number of members, at least 2.
+    """
+    places = np.arange(members)
+    without_n = np.array([statistic(np.delete(places, place)) for place in places])
+    values: Array = statistic(places) + (members - 1) * (without_n.mean() - without_n)
+    return values
+
+
 def clustered_draws(
     values_ts: Array, statistic: Callable[[Array], Array], generator: np.random.Generator, draws: int
 ) -> Array:

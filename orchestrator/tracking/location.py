@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+_DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
+"""MLflow's databases, by the scheme of an address without its driver."""
 CREATION_S = 120.0
 """How long a process waits for another process creating the local store."""
 
@@ -44,6 +46,16 @@ class Location:
     def is_server(self) -> bool:
         """Whether ``tracking_uri`` is the address of a server."""
         return self.tracking_uri.startswith(("http://", "https://"))
+
+    @property
+    def new_artifacts(self) -> Path | None:
+        """The folder for files of a new experiment; None if the store chooses it.
+
+        MLflow puts the files of a database without a server into ``mlruns`` in the working directory.
+        """
+        if self.artifacts is None and self.tracking_uri.partition(":")[0].partition("+")[0] in _DATABASES:
+            return _folder() / "artifacts"
+        return self.artifacts
 
 
 def locate(tracking: Tracking | None = None) -> Location:

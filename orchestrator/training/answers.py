@@ -13,6 +13,7 @@ from orchestrator.evaluation.generation.answers import AnswerRows, ScoredAnswers
 from orchestrator.evaluation.generation.write import new_tokens, write
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Objective, Splits, WritesAnswers, generation_metrics
+from orchestrator.objective.rows.selection import first_rows
 from orchestrator.objective.target_length import writes
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.base_model import load_base
@@ -36,8 +37,7 @@ def write_and_score(model: "PreTrainedModel | PeftModel", context: EngineContext
     """
     plan = context.generation
     assert plan is not None, "the plan measures answers"
-    # Several workers gather the weights in each forward, so one of them must not stop before the others.
-    limit_s = plan.time_limit_s if context.plan.workers == 1 else None
+    limit_s = plan.time_limit_s
     answers = write(model, rows.prompts, context.data.tokenizer, plan.max_new_tokens, time_limit_s=limit_s)
     return score(answers, rows.references, generation_metrics(context.objective))
 
@@ -126,7 +126,7 @@ def with_examples(
     if not count or not isinstance(objective, WritesAnswers):
         return objective, max_length
     prompt: str = getattr(objective, "prompt", "{text}")
-    rows = splits.train.select(range(min(count, len(splits.train))))
+    rows = first_rows(splits.train, count)
     start = ""
     for text, target in zip(rows["text"][:], objective.references(rows), strict=True):
         ids = tokenizer(text, add_special_tokens=False, truncation=True, max_length=max(16, max_length // 4))[

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.assets.tokens import load_tokenizer
@@ -14,6 +15,7 @@ from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.forgetting import PREFIX, Behaviour
 from orchestrator.evaluation.generation.answers import AnswerRows
+from orchestrator.evaluation.measurement_file import shift_file_name, write_measurement
 from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits, generation_metrics
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test, record_test
@@ -140,9 +142,10 @@ class EngineContext:
     def finals(
         self, folder: TrialFolder, best_samples: int, measured: Iterable[tuple[str, Measurement]]
     ) -> dict[str, float]:
-        """Return the metrics of the shift sets with ``time/shift_s``, and record the measurement of ``test``.
+        """Return the metrics of the shift sets with ``time/shift_s``, and write the measured rows.
 
-        Without shift sets nothing is returned. The values of the test split are in the record alone.
+        Without shift sets nothing is returned. The values of the test split are in the record alone. The rows of the
+        shift sets are on disk before their metrics are returned: so a ledger with the metrics implies the files.
 
         Args:
             folder: the trial's checkpoints.
@@ -155,6 +158,8 @@ class EngineContext:
             by_split[name] = measurement
             if name in self.data.shift_sets:
                 seconds = time.perf_counter() - began
+                plain = replace(measurement, rows=replace(measurement.rows, logits=(), answers=()))
+                write_measurement(folder.path / shift_file_name(name), best_samples, folder.owner, plain)
         test = by_split.pop("test", None)
         if test is not None:
             record_test(folder, best_samples, test)

@@ -62,7 +62,8 @@ class Engine(Protocol):
             checkpoint: a checkpoint, or its ``adapter`` folder.
             task: the trial of the checkpoint.
             split: ``validation``, ``test``, ``train_eval`` (the fixed training rows of reports) or a shift set; or
-                ``general``, the general text: the metrics are those of ``evaluation.forgetting``, without rows.
+                ``general``, the general text: the metrics and rows are those of
+                ``evaluation.forgetting``.
         """
 
     def close(self) -> None:

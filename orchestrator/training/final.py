@@ -18,8 +18,15 @@ from orchestrator.evaluation.calibration import calibrate, write_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import MARGIN, tuned_metrics, tuned_threshold
 from orchestrator.evaluation.forgetting import GENERAL, PREFIX
 from orchestrator.evaluation.gap import gaps
-from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
-from orchestrator.evaluation.winner_score import follows
+from orchestrator.evaluation.measurement_file import (
+    KEPT,
+    KEPT_GENERAL,
+    KEPT_TRAIN,
+    KEPT_VALIDATION,
+    kept_test_file,
+    write_measurement,
+)
+from orchestrator.evaluation.scores.winner_score import follows
 from orchestrator.objective.protocol import ComparesWithBase, Objective, Splits, objective_of
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
@@ -90,6 +97,8 @@ def measure_forgetting(
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Measure each trial's best checkpoint on general text in float32; yield its number and ``forgetting/...``.
 
+    The values of each text are written to the trial's folder before the metrics are yielded.
+
     Args:
         plan: the sweep's plan, with a general text.
         trials: from ``without_forgetting``.
@@ -98,8 +107,11 @@ def measure_forgetting(
     """
     with _measuring(plan, measure) as measured_by:
         for trial in trials:
-            adapter = _best_adapter(plan, trial, metric)[0]
-            yield trial.number, dict(measured_by(adapter, trial.task, GENERAL).metrics)
+            adapter, samples = _best_adapter(plan, trial, metric)
+            found = measured_by(adapter, trial.task, GENERAL)
+            file = kept_test_file(Path(plan.sweep_dir), trial.number).with_name(KEPT_GENERAL)
+            write_measurement(file, samples, Owner(sweep=plan.sweep_key, task=trial.task), found)
+            yield trial.number, dict(found.metrics)
 
 
 @contextmanager
@@ -141,7 +153,8 @@ def measure_test(
     A classifier is also measured on the validation split, and its calibration is written; its error is
     ``test/ece_15_l1``. So are answers to questions without an answer in some rows: ``test/tuned_f1`` uses the threshold
     tuned on the validation rows. So is every trial of the search if its score follows from rows: the correction of the
-    winner's score needs them. A function that measures test rows alone has none of these.
+    winner's score needs them. Such a trial is also measured on the training rows of its reports, for the interval of
+    its overfit gap. A function that measures test rows alone has none of these.
 
     If reports are in the number format of training, as in packs, ``val/<metric>``, ``train/<metric>`` and the gaps are
     measured again in float32.
@@ -161,8 +174,15 @@ def measure_test(
             measurements = {prefix: measured_by(adapter, trial.task, split) for prefix, split in splits.items()}
             if (validation := measurements.get("val")) is None and _needs_validation(plan, trial, metric, measurements):
                 validation = measured_by(adapter, trial.task, "validation")
+            train = measurements.get("train")
+            searched = trial.confirms is None and trial.share is None
+            if train is None and validation is not None and searched and plan.can_measure("train_eval"):
+                train = measured_by(adapter, trial.task, "train_eval")
             owner = Owner(sweep=plan.sweep_key, task=trial.task)
             folder = kept_test_file(sweep_dir, trial.number).parent
+            if train is not None:
+                plain = replace(train, rows=replace(train.rows, logits=(), answers=()))
+                write_measurement(folder / KEPT_TRAIN, samples, owner, plain)
             measurements["test"] = _stored(folder, samples, owner, measurements["test"], validation)
             measured = {prefix: measurement.metrics for prefix, measurement in measurements.items()}
             named = {f"{prefix}/{name}": value for prefix, values in measured.items() for name, value in values.items()}

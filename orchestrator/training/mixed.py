@@ -10,7 +10,6 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.core.methods.catalogue import FULL
 from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.core.trials.trial import Report, TrialTask
-from orchestrator.evaluation.forgetting import GENERAL
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.context import EngineContext
@@ -34,7 +33,7 @@ class MixedEngine:
         """Load nothing yet; the base model is loaded for the first trial."""
         self._context = context
         self._solo = SoloEngine(context)
-        self._packed = PackedEngine(context, lambda folder, task: self._solo.measure(folder, task, GENERAL).metrics)
+        self._packed = PackedEngine(context, lambda folder, _task: self._solo.forgetting(folder))
         self._packs_turn = True
         self._whole: SoloRun | None = None  # the newest trial of method full
 
@@ -103,7 +102,7 @@ class MixedEngine:
             return run.solo.finish(best_samples)
         metrics = self._packed.finish(run.number, best_samples)
         if self._context.plan.forgetting:  # by the solo engine: a plain model with this adapter alone
-            metrics |= self._solo.measure(run.folder.checkpoint(best_samples), run.task, GENERAL).metrics
+            metrics |= self._solo.forgetting(run.folder.checkpoint(best_samples))
         return metrics
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:

@@ -53,6 +53,23 @@ class TestLocal(AssetContract):
         return local(tmp_path / "absent.csv")
 
 
+def test_suggested_text_column_has_texts(tmp_path: Path) -> None:
+    table = {"text": ["a", "b"], "targets": [1, 2], "target text": ["c", "d"]}
+    datasets.Dataset.from_dict(table).to_parquet(str(tmp_path / "rows.parquet"))
+    with pytest.raises(DataError, match=r"column 'target' not found .*Set data\.columns: {target: target text}"):
+        read_table(local(tmp_path / "rows.parquet"), required=("text", "target"), text=("text", "target"))
+    datasets.Dataset.from_dict({"text": ["a"], "group": ["b"]}).to_parquet(str(tmp_path / "rows.parquet"))
+    with pytest.raises(DataError, match=r"column 'groups' not found .*Set data\.columns: {slice/x: COLUMN}"):
+        read_table(local(tmp_path / "rows.parquet"), {"slice/x": "groups"})
+
+
+def test_column_may_have_two_uses(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,shop\na,x\nb,y\n")
+    rows = read_table(local(tmp_path / "rows.csv"), {"group": "shop", "slice/shop": "shop"}, text=("text",))
+    assert sorted(rows.column_names) == ["group", "slice/shop", "text"]
+    assert rows["group"][:] == rows["slice/shop"][:] == ["x", "y"]
+
+
 class TestHub(AssetContract):
     """The hub's boundary is ``datasets.load_dataset``; the fake has one data set."""
 

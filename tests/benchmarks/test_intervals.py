@@ -8,7 +8,7 @@ import pytest
 from benchmarks.coverage import share
 from benchmarks.intervals import FEW_SHOT, fitted, promoted, recorded, simulate, swapped
 from benchmarks.leave_one_out import assumed_sd, clustered_share, population, replays
-from orchestrator.evaluation.seed_noise import assumed_seed_sd
+from orchestrator.evaluation.scores.seed_noise import assumed_seed_sd
 from orchestrator.statistics.noise import row_covariance
 
 CORRECT, _ = recorded(FEW_SHOT)

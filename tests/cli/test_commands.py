@@ -54,6 +54,25 @@ def test_status_of_running_sweep_names_driver(invoke: Invoke, finished_sweep: st
     assert "sentiment#1: finished, 12 trials" in invoke("status", "sentiment").stdout
 
 
+def test_running_sweep_is_refused_before_its_data_is_read(called: Run, finished_sweep: str) -> None:
+    ledger = Ledger.open()
+    with ledger.drivers.hold(ledger.sweeps.find(finished_sweep).id):
+        refused = called("sweep", str(ROOT / "sweeps/sentiment.yaml"), check=2)
+    assert "the sweep is being run by process" in refused.stderr
+    assert "rows:" not in refused.stdout
+
+
+def test_unfinished_sweep_is_not_promoted(called: Run, finished_sweep: str) -> None:
+    ledger = Ledger.open()
+    sweep = ledger.sweeps.find(finished_sweep)
+    ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING)
+    assert "sentiment#1 was interrupted: a better trial may follow" in called("promote", "sentiment", check=2).stderr
+    with ledger.drivers.hold(sweep.id):
+        refused = called("promote", "sentiment", "--trial", "7", "--dry-run", check=2).stderr
+    assert "sentiment#1 is still running" in refused
+    assert "--force --reason" in refused
+
+
 def test_trials_of_killed_sweep_are_suspended(invoke: Invoke, finished_sweep: str) -> None:
     ledger = Ledger.open()
     sweep = ledger.sweeps.find(finished_sweep)

@@ -44,10 +44,13 @@ def test_data_shows_rows_lengths_and_near_copies(invoke: Invoke, sweep: Path) ->
 def test_data_reads_a_file_without_a_sweep(invoke: Invoke, tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     path.write_text("body\tmood\n" + "".join(f"a text {number}\t{number % 2}\n" for number in range(50)))
-    columns = ("--set", "data.columns.text=body", "--set", "data.columns.label=mood")
-    document = json.loads(invoke("data", str(path), *columns, "--json").stdout)
-    assert document["rows"] == {"train": 30, "validation": 10, "test": 10}
-    assert set(document["data_summary"]["label_counts"]["train"]) == {"0", "1"}
+    for columns in ((), ("--set", "data.columns.text=body"), ("--set", "data.columns={text: body, label: mood}")):
+        found = invoke("data", str(path), *columns, "--json")
+        document = json.loads(found.stdout)
+        assert document["rows"] == {"train": 30, "validation": 10, "test": 10}
+        assert set(document["data_summary"]["label_counts"]["train"]) == {"0", "1"}
+        is_guessed = "column label: mood (--set data.columns.label=COLUMN names another)" in found.stderr
+        assert is_guessed is ("label" not in str(columns))
 
 
 def test_validate_refuses_too_short_max_length(invoke: Invoke, tmp_path: Path) -> None:
@@ -86,5 +89,5 @@ def test_problems_of_a_data_file_name_it(invoke: Invoke, file: str, message: str
 def test_option_for_columns_is_named(invoke: Invoke, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("body,label\n" + "".join(f"a text {number},{number % 2}\n" for number in range(50)))
-    with pytest.raises(DataError, match=r"column 'text' not found .*add --set 'data\.columns\.NAME=COLUMN'\."):
-        invoke("data", str(path))
+    with pytest.raises(DataError, match=r"column 'bdy' not found .*add --set 'data\.columns\.NAME=COLUMN'\."):
+        invoke("data", str(path), "--set", "data.columns.text=bdy")

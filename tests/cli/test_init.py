@@ -46,6 +46,12 @@ def test_answers_give_a_sweep_file_that_validates(invoke: Invoke, mails: Path, t
     assert "; at most 30 min 00 s (budget.wall_time)" in time_line
 
 
+def test_default_answers_are_those_of_the_task(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("init", str(tmp_path / "mentions.yaml"), "--no-estimate", stdin="multi_label\n\n\n")
+    spec = read_spec(tmp_path / "mentions.yaml")
+    assert (spec.objective, spec.model.name, spec.data.source.name) == ("multi_label", "minilm", "news-mentions")
+
+
 def test_head_of_tokens_gets_a_higher_rate(invoke: Invoke, tmp_path: Path) -> None:
     rows = [{"text": f"seen in town{row} today", "entities": [[8, 12 + len(str(row)), "TOWN"]]} for row in range(80)]
     data, file = tmp_path / "rows.jsonl", tmp_path / "towns.yaml"
@@ -122,6 +128,13 @@ def test_columns_are_guessed_only_where_clear() -> None:
         "note": ["a", "a", "b", "b"],
         "body": ["some words", "and more", "of them", "here"],
     }
-    assert guessed_columns(rows) == {"text": "body", "label": "note"}
-    assert guessed_columns({"text": ["a"] * 4, "label": [1, 2, 1, 2], "x": [1, 1, 2, 2]}) == {}
-    assert guessed_columns({"text": ["a"] * 4, "id": [1, 2, 3, 4]}) == {}
+    assert guessed_columns(rows, {}) == {"text": "body", "label": "note"}
+    assert guessed_columns({"text": ["a"] * 4, "label": [1, 2, 1, 2], "x": [1, 1, 2, 2]}, {}) == {}
+    assert guessed_columns({"text": ["a"] * 4, "id": [1, 2, 3, 4]}, {}) == {}
+
+
+def test_named_columns_get_no_second_use() -> None:
+    rows: dict[str, list[object]] = {"note": ["a", "a", "b", "b"], "body": ["some words", "and", "some words", "and"]}
+    assert guessed_columns(rows, {"label": "body"}) == {"text": "note"}
+    assert guessed_columns(rows, {"text": "note"}) == {"label": "body"}
+    assert guessed_columns(rows, {"group": "note"}) == {"text": "body"}

@@ -12,7 +12,7 @@ from orchestrator.cli.options import registry_location, registry_options
 from orchestrator.cli.screen import Screen
 from orchestrator.core.errors import AssetError
 from orchestrator.core.sweeps.policy import Tracking
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote as register
 from orchestrator.stores import fetch_assets, read_spec
 from orchestrator.tracking.location import locate

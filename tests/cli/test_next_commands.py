@@ -1,5 +1,6 @@
 """Commands to resume or extend a sweep."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cli.next_commands import extend_command, resume_command
@@ -37,3 +38,5 @@ def test_extend_command_removes_the_early_end() -> None:
     budget = Budget(trials=12, until=Until.NO_EXPECTED_GAIN)
     command = extend_command(FILE, [], budget, 9, 60.0, inline=False)
     assert command.endswith("--set budget.until=null")
+    spent = replace(budget, wall_time_s=1800.0)
+    assert extend_command(FILE, [], spent, 4, 2420.5, inline=False).endswith("--set budget.wall_time=61m")

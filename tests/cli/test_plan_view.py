@@ -6,34 +6,13 @@ import pytest
 
 from orchestrator.cli.plan_view import plan_text
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
-from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.plan import EngineName, EnginePlan
-from orchestrator.core.sweeps.policy import Budget
 from orchestrator.preparation.early_metrics import early_text
-from orchestrator.preparation.preview import SweepPlan
 from orchestrator.training.process.computing import computing
+from tests.report.examples import sweep_plan
 from tests.report.test_views import shown
 
-PLAN = SweepPlan(
-    name="sentiment",
-    metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
-    objective="sentiment",
-    model="minilm",
-    data="vader-movie",
-    budget=Budget(trials=12),
-    space=(),
-    sampler="tpe",
-    stopping="none",
-    report_points=(256,),
-    ends=(256,),
-    rungs=(),
-    compared="val/loss",
-    length="1 epoch",
-    earliest_rung="",
-    rows={"train": 256},
-    parallel_trials=1,
-    engine="solo",
-)
+PLAN = sweep_plan()
 ROWS = Source(origin=Origin.LOCAL, name="rows.csv")
 EARLY = EnginePlan(
     objective="sentiment",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from orchestrator.cli.commands import predict
 from orchestrator.core.errors import UserError
-from orchestrator.promotion.export import export_adapter
+from orchestrator.promotion.export.peft_folder import export_adapter
 from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.cli.conftest import Invoke
 from tests.conftest import copied
@@ -78,7 +79,7 @@ def test_output_file_has_rows_and_answers(invoke: Invoke, folder: str, tmp_path:
     done = invoke(
         "predict", folder, "--file", str(tmp_path / "in.csv"), "--column", "review", "-o", str(tmp_path / "o.csv")
     )
-    assert "1 of 3 texts are blank" in done.stderr
+    assert "1 of 3 texts is blank" in done.stderr
     with (tmp_path / "o.csv").open(newline="") as file:
         rows = [*csv.DictReader(file)]
     assert [(row["id"], row["review"]) for row in rows] == [
@@ -90,6 +91,15 @@ def test_output_file_has_rows_and_answers(invoke: Invoke, folder: str, tmp_path:
     alone = json.loads(invoke("predict", folder, "a great film", "--json").stdout)["predictions"][0]
     assert rows[0]["answer"] == alone["answer"]
     assert float(rows[0]["score"]) == pytest.approx(alone["score"], abs=1e-5)
+
+
+def test_column_of_the_training_data_is_found(invoke: Invoke, folder: str, tmp_path: Path) -> None:
+    trained_on_reviews = Path(shutil.copytree(folder, tmp_path / "reviews"))
+    card = trained_on_reviews / "loratory.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "text_column": "review"}))
+    (tmp_path / "in.csv").write_text("id,review\n7,a great film\n")
+    found = invoke("predict", str(trained_on_reviews), "--file", str(tmp_path / "in.csv"), "--json")
+    assert [item["text"] for item in json.loads(found.stdout)["predictions"]] == ["a great film"]
 
 
 def test_file_without_output_prints_one_line_per_row(invoke: Invoke, folder: str, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from orchestrator.cli.commands.promote import show_judgement
 from orchestrator.cli.screen import Screen
 from orchestrator.core.sweeps.gates import Gates, MetricBound
-from orchestrator.promotion.gates import GateResult
-from orchestrator.promotion.judge import PromotionRequest, judge
+from orchestrator.promotion.gates.judge import PromotionRequest, judge
+from orchestrator.promotion.gates.rules import GateResult
 from orchestrator.statistics.intervals import Interval
 from tests.promotion.conftest import Tracked, local_store, tracked, trained
 from tests.tracking.records import ACCURACY
@@ -25,7 +25,7 @@ UNDECIDED = GateResult(
     interval=Interval(value=0.015, low=-0.01, high=0.04, level=0.95),
     rows_needed=2000,
 )
-KEYS = {"gate", "passed", "detail", "refuses", "rule", "value", "interval", "verdict", "rows_needed"}
+KEYS = {"gate", "passed", "detail", "refuses", "rule", "value", "interval", "verdict", "rows_needed", "rows_of"}
 
 
 def judged(tracked: Tracked, gates: Gates, *more: GateResult) -> tuple[GateResult, ...]:
@@ -51,8 +51,9 @@ def test_screen_shows_rule_and_verdict(tracked: Tracked, capsys: pytest.CaptureF
     show_judgement(Screen(as_json=False), "films", tracked.candidates().choose(), results, dry_run=True)
     shown = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert "✗ best_val_accuracy refuse best_val_accuracy 0.9000, at least 0.95" in lines
-    assert "! overfitting warning overfit gap 0.1000, at most 0.05" in lines
+    refused = "✗ best_val_accuracy refuse best_val_accuracy 0.9000, at least 0.95"
+    assert f"{refused} (no interval: validation rows chose the trial)" in lines
+    assert "! overfitting warning overfit gap 0.1000, at most 0.05 (no interval: its rows are not stored)" in lines
     assert "– leak abstain the rows of the sweep are not available" in lines
     assert "✗ champion abstain undecided: about 2,000 test rows would show a gain of 0.0150" in lines
     assert "rule: overfit gap at most 0.05" in lines

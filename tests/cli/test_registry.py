@@ -9,9 +9,9 @@ from typer.testing import Result
 from orchestrator.core.errors import UserError
 from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.promotion.candidates import Candidates
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.gates.judge import PromotionRequest
+from orchestrator.promotion.gates.stored_rows import StoredRows
 from orchestrator.promotion.promote import promote
-from orchestrator.promotion.stored_rows import StoredRows
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.logged_models.test_rows import log_test_rows
 from orchestrator.tracking.registered.registry import Registry

@@ -231,6 +231,19 @@ def test_tally_names_trainings_after_the_search() -> None:
     assert state.tally.startswith("1 of 1 trials · 2 of 2 fresh seeds · 2 of 3 trainings for the learning curve · ")
 
 
+def test_spent_time_suspends_trials_and_shows_the_closing_step() -> None:
+    clock = Clock()
+    state = progress(Budget(trials=4, wall_time_s=60.0), clock)
+    view = LiveView(state, Console(file=io.StringIO()))
+    view.trial_started(running(1, 3))
+    view.say("measuring")
+    assert "measuring" not in drawn(view)
+    clock.now += 61
+    shown = drawn(view)
+    assert state.tally.endswith(" · time spent, unfinished trials suspended")
+    assert all(words in shown for words in ("suspended", "measuring"))
+
+
 def test_resumed_trial_shows_its_samples() -> None:
     message: list[str] = []
     Lines(progress(Budget(trials=2), Clock()), message.append).trial_started(running(0, 2))

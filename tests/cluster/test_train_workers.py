@@ -12,14 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from orchestrator.core.trials.trial import TrialState, TrialTask
+from orchestrator.core.trials.trial import TrialRecord, TrialState, TrialTask
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep
 from orchestrator.training.build import build_engine
+from tests import needs
 from tests.fakes.tiny_models import tiny_llama
 from tests.fakes.tiny_sweep import tiny_sweep
 
-pytestmark = [pytest.mark.usefixtures("own_stores"), pytest.mark.extended]
+pytestmark = pytest.mark.usefixtures("own_stores")
 
 OVERRIDES = (
     "model=./llama",
@@ -47,6 +48,27 @@ def kill_a_worker(folder: Path, times: int) -> None:
         psutil.wait_procs(victims, timeout=60)
 
 
+def compare_with_one_process(record: TrialRecord, sweep_dir: Path, folder: Path) -> None:
+    """Train a finished trial of the sweep again in one process, in ``folder``; compare its losses and its adapter."""
+    plan = replace(
+        stored_sweep("tiny").engine_plan(sweep_dir), workers=1, deepspeed=None, sweep_dir=str(folder / "one")
+    )
+    engine = build_engine(plan)
+    run = engine.start(TrialTask(number=record.number, settings=record.settings, seed=record.seed))
+    expected = [run.advance(point) for point in plan.report_points]
+    run.close()
+    engine.close()
+    assert [report.metrics["val/loss"] for report in record.reports] == pytest.approx(
+        [report.metrics["val/loss"] for report in expected], abs=1e-3
+    )
+    [best] = sweep_dir.glob(f"trials/{record.number:04d}/checkpoint-*/adapter/adapter_model.safetensors")
+    adapters = [load_file(each / best.relative_to(sweep_dir)) for each in (sweep_dir, folder / "one")]
+    assert adapters[0].keys() == adapters[1].keys()
+    for name, value in adapters[1].items():
+        torch.testing.assert_close(adapters[0][name], value, rtol=1e-2, atol=1e-3, msg=name)
+
+
+@pytest.mark.extended
 def test_lost_worker_ends_the_trial_not_the_sweep(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     tiny_llama(tmp_path / "llama")
@@ -58,22 +80,23 @@ def test_lost_worker_ends_the_trial_not_the_sweep(tmp_path: Path) -> None:
     assert (lost.state, whole.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert "a worker of the trial died" in (lost.reason or "")
     assert not workers()
-    plan = replace(stored_sweep("tiny").engine_plan(sweep_dir), workers=1, sweep_dir=str(tmp_path / "one"))
-    engine = build_engine(plan)
-    run = engine.start(TrialTask(number=1, settings=whole.settings, seed=whole.seed))
-    expected = [run.advance(point) for point in plan.report_points]
-    run.close()
-    engine.close()
-    assert [report.metrics["val/loss"] for report in whole.reports] == pytest.approx(
-        [report.metrics["val/loss"] for report in expected], abs=1e-3
-    )
-    [best] = sweep_dir.glob("trials/0001/checkpoint-*/adapter/adapter_model.safetensors")
-    adapters = [load_file(folder / best.relative_to(sweep_dir)) for folder in (sweep_dir, tmp_path / "one")]
-    assert adapters[0].keys() == adapters[1].keys()
-    for name, value in adapters[1].items():
-        torch.testing.assert_close(adapters[0][name], value, rtol=1e-2, atol=1e-3, msg=name)
+    compare_with_one_process(whole, sweep_dir, tmp_path)
 
 
+@needs.deepspeed
+def test_zero_divides_the_trials_of_a_sweep(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    tiny_llama(tmp_path / "llama")
+    overrides = (*OVERRIDES, "training.epochs=2", "training.deepspeed=zero3", "tracking.keep_adapters=2")
+    done = run_sweep(read_spec(file, overrides), SweepOptions(), (), threading.Event(), lambda _line: None)
+    assert [record.state for record in done.records] == [TrialState.COMPLETE] * 2
+    first = done.records[0]
+    assert first.reports[-1].metrics["val/loss"] < first.reports[0].metrics["val/loss"]
+    compare_with_one_process(first, tmp_path / "home" / "sweeps" / "tiny-1", tmp_path)
+    assert not workers()
+
+
+@pytest.mark.extended
 def test_killed_driver_leaves_no_worker_and_resumes(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     tiny_llama(tmp_path / "llama")

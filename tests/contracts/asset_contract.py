@@ -49,6 +49,14 @@ class AssetContract:
         with pytest.raises(DataError, match=r"data\.columns: column 'quite-other' not found in .*COLUMN"):
             read_table(source, required=("quite-other",))
 
+    def test_suggested_column_has_no_other_use(self, source: Source) -> None:
+        with pytest.raises(DataError, match=r"column 'texts' not found .*Set data\.columns: {texts: text}"):
+            read_table(source, required=("texts", "label"))
+        with pytest.raises(DataError, match=r"column 'texts' not found .*Set data\.columns: {texts: COLUMN}"):
+            read_table(source, required=("text", "texts"))
+        with pytest.raises(DataError, match=r"column 'texts' not found .*Set data\.columns: {texts: COLUMN}"):
+            read_table(source, {"review": "text"}, required=("texts",))
+
     def test_a_missing_source_says_so(self, missing: Source) -> None:
         with pytest.raises((AssetError, UserError), match=missing.name.rsplit("/", maxsplit=1)[-1]):
             read_table(missing)

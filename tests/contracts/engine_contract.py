@@ -24,6 +24,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import Report, TrialTask
+from orchestrator.evaluation.measurement_file import read_measurement
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.checkpoints.heartbeat import samples_trained
 from orchestrator.training.checkpoints.recorded_test import FILE, read_recorded_test
@@ -416,6 +417,9 @@ class EngineContract(AdapterContract):
         exact = {f"shift/other/{k}": v for k, v in engine.measure(checkpoint, self.task(), "other").metrics.items()}
         assert found == pytest.approx(exact, rel=1e-5)
         assert set(found) == {f"shift/other/{name}" for name in self.objective.metrics}
+        stored = read_measurement(checkpoint.with_name("shift_other.json"), POINTS[1], None)
+        assert stored is not None
+        assert sum(stored.rows.losses) / sum(stored.rows.units) == pytest.approx(found["shift/other/loss"])
         last = engine.measure(checkpoint.with_name(f"checkpoint-{POINTS[-1]}") / "adapter", self.task(), "validation")
         assert last.metrics["loss"] == pytest.approx(report.metrics["val/loss"], rel=1e-6)
         assert set(engine.measure(checkpoint, self.task(), "test").metrics) == set(self.objective.metrics)

@@ -1,7 +1,7 @@
 """Runs every shipped sweep file with ``sweep --smoke``, in stores of its own: ``python -m tests.e2e.smoke [FILE …]``.
 
-A tiny random model of the same family takes the place of a base model of the Hugging Face hub. Files that need a
-package which is not installed are left out and named.
+A tiny random model of the same family takes the place of a shipped file's base model of the Hugging Face hub. Files
+that need a package which is not installed are left out and named.
 """
 
 import importlib.util
@@ -84,9 +84,12 @@ def _run(file: Path, options: Sequence[str], stores: Path) -> bool:
 
 
 def overrides(file: Path, stores: Path) -> Iterator[str]:
-    """Yield the options for a tiny model in place of the hub's; none for other files. The model is written once."""
+    """Yield the options for a tiny model in place of a shipped file's hub model; it is written once.
+
+    Other files, also those with another hub model, get none.
+    """
     model = read_spec(file).model
-    if model.origin is Origin.HUB:
+    if model.origin is Origin.HUB and model.name in STAND_INS:
         folder = stores / "models" / model.name
         if not folder.exists():
             STAND_INS[model.name](folder)

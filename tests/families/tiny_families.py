@@ -87,7 +87,7 @@ def tiny_family(name: str, head: Head, folder: Path, seed: int = 0, **changes: A
         kind = kind[0] if isinstance(kind, list | tuple) else kind
         with torch.device("meta"):
             size = sum(parameter.numel() for parameter in kind(config).parameters())
-    except Exception as error:
+    except Exception as error:  # a constructor of transformers may raise anything
         raise NotBuiltError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
     if size > MOST_PARAMETERS:
         raise NotBuiltError(f"{size / 1e6:.0f} million parameters")
@@ -99,7 +99,7 @@ def tiny_family(name: str, head: Head, folder: Path, seed: int = 0, **changes: A
         torch.manual_seed(seed)
         try:
             kind(config).save_pretrained(folder)
-        except Exception as error:
+        except Exception as error:  # a constructor of transformers may raise anything
             raise NotBuiltError(
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             ) from error

@@ -27,6 +27,7 @@ def found(
     [
         (["dog", "Cat", "ant"], None, {}, ("ant", "Cat", "dog"), "by name", [2, 1, 0]),
         (["cat", " cat", "Cat", "dog", None, ""], None, {}, ("cat", "dog"), "by name", [0, 0, 0, 1, None, None]),
+        (["a b", "a  b", "A\u00a0b", "a b", "c"], None, {}, ("a b", "c"), "by name", [0, 0, 0, 0, 1]),
         ([10, 9, 10.0], None, {}, ("9", "10"), "by number", [1, 0, 1]),
         (["10", "9", "-1"], None, {}, ("-1", "9", "10"), "by number", [2, 1, 0]),
         (["2", "10", "many"], None, {}, ("2", "10", "many"), "by name", [0, 1, 2]),

@@ -34,6 +34,18 @@ def write(folder: Path, text: str, name: str = "mine.py") -> str:
     return str(path)
 
 
+MISTAKES = [
+    ("x = 1\n", r"mine\.py: the file sets no OBJECTIVE; end it with"),
+    (WHOLE.replace("Mine()", "Mine"), r"OBJECTIVE is a class; an instance is needed, `OBJECTIVE = Mine\(\)`"),
+    ("class M:\n    name = 'm'\n\nOBJECTIVE = M()\n", r"lacks head, labels, metrics, .*splits, .*baseline; see"),
+    (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
+    (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
+    (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must contain loss"),
+    ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),
+]
+"""Files with a mistake, found with and without executing them, and the message."""
+
+
 def test_shipped_objectives_are_complete() -> None:
     assert objective_names() == (
         "chat",
@@ -97,16 +109,11 @@ def test_files_with_equal_names_do_not_collide(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", r"mine\.py: the file sets no OBJECTIVE; end it with"),
-        (WHOLE.replace("Mine()", "Mine"), r"OBJECTIVE is a class; an instance is needed, `OBJECTIVE = Mine\(\)`"),
-        ("class M:\n    name = 'm'\n\nOBJECTIVE = M()\n", r"lacks head, labels, metrics, .*splits, .*baseline; see"),
-        (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
-        (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
-        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must contain loss"),
+        *MISTAKES,
         (whole_with('head = "masked_lm"'), "head must be one of sequence_.*, got 'masked_lm"),
         (whole_with('problem = "ranking"'), "problem must be one of .*regression, got 'ranking'; no engine trains"),
         ("import math\nmath.nothing\n", r"mine\.py:2: AttributeError: .*nothing"),
-        ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),
+        ("import sys\nsys.exit('no accelerator')\n", r"mine\.py:2: SystemExit: no accelerator"),
     ],
 )  # fmt: skip
 def test_errors_of_file_are_named(tmp_path: Path, text: str, message: str) -> None:

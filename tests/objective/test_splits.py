@@ -247,8 +247,8 @@ def test_missing_texts_are_blank() -> None:
 def test_too_few_rows_message_has_counts() -> None:
     rows = table([("a", 0, ""), ("A.", 0, ""), ("b", 1, ""), ("B", 0, ""), ("", 0, ""), ("c", 0, ""), ("d", 1, "")])
     message = (
-        r"test 2 \+ validation 2 \+ train all the rest needs 5 rows; rows.csv \(7 rows; excluded: "
-        r"blank text 1, copy of another row 1, copies with different labels 2\) has 3 usable rows"
+        r"test 2 \+ validation 2 \+ train at least 1 rows need 5 rows; rows.csv \(7 rows; excluded: "
+        r"blank text 1, copy of another row 1, copies with different labels 2\) has 3 usable rows\. Add rows\."
     )
     with pytest.raises(DataError, match=message):
         split_rows(rows, plan(2, 2, rule=1))

@@ -8,7 +8,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.loading import objective_facts
 from orchestrator.objective.static import static_facts
-from tests.objective.test_loading import WHOLE, whole_with, write
+from tests.objective.test_loading import MISTAKES, WHOLE, whole_with, write
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/my_objective.py"
 TRAP = "\nfrom pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
@@ -84,16 +84,10 @@ def test_dynamic_members_are_unknown(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", r"mine\.py: the file sets no OBJECTIVE; end it with"),
-        (WHOLE.replace("Mine()", "Mine"), r"OBJECTIVE is a class; an instance is needed, `OBJECTIVE = Mine\(\)`"),
-        ("class M:\n    name = 'm'\n\nOBJECTIVE = M()\n", r"lacks head, labels, metrics, .*splits, .*baseline; see"),
-        (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
-        (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
-        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must contain loss"),
-        ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),
+        *MISTAKES,
         ("x = '\0'\n", r"mine\.py.*null bytes"),
         ("x = " + "(" * 3000, r"objective .*mine\.py"),
-        ("x = 1\n" * 200_000, "at most 1024 KiB, got more"),
+        ("x = 1\n" * 200_000, r"^objective \S+mine\.py: a file has at most 1024 KiB, got more$"),
     ],
 )
 def test_errors_are_found_without_execution(tmp_path: Path, text: str, message: str) -> None:

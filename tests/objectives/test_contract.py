@@ -71,6 +71,11 @@ class TestMultiLabel(Classifies):
     def objective(self) -> Objective:
         return with_classes(multi_label.OBJECTIVE, topic.OBJECTIVE.labels)
 
+    @pytest.fixture
+    def data(self) -> DataPlan:
+        """Return a small set: each test would read the 16,410 rows of the default one."""
+        return DataPlan(source=topic.OBJECTIVE.default_source, train=60, validation=20, test=20)
+
 
 class TestRegression(Classifies):
     @pytest.fixture

@@ -17,7 +17,7 @@ from objectives import (
     topic,
 )
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.objective.loading import load_objective
+from orchestrator.objective.loading import load_objective, objective_names
 from orchestrator.objective.protocol import Objective
 from orchestrator.objective.rows.digest import digest
 from orchestrator.objective.splits import normalised
@@ -113,6 +113,21 @@ def test_topic_on_the_news() -> None:
     assert [len(rows) for rows in (splits.train, splits.validation, splits.test)] == [600, 300, 300]
     assert set(splits.test["label"]) == set(range(5))
     assert topic_task.measure([(0, 0), (1, 0), (2, 2)])["accuracy"] == pytest.approx(2 / 3)
+
+
+PACKAGED = [name for name in objective_names() if load_objective(name).default_source.origin is Origin.PACKAGED]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_default_data_fit_the_task(name: str) -> None:
+    """``init`` offers them. The task reads them without a mapping of columns."""
+    task = load_objective(name)
+    splits = task.splits(DataPlan(source=task.default_source, train=300, validation=100, test=100))
+    assert [len(rows) for rows in (splits.train, splits.validation, splits.test)] == [300, 100, 100]
+    if name == "multi_label":
+        assert {sum(vector) for vector in splits.train["label"][:]} >= {0.0, 1.0, 2.0}
+    if name == "entities":
+        assert all(splits.summary.label_counts["train"].values())
 
 
 @pytest.mark.parametrize("name", ["headline", "headline_seq2seq"])

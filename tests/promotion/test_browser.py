@@ -17,7 +17,7 @@ from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
 from orchestrator.promotion.candidates import Candidates
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.runs.synchroniser import Synchroniser

@@ -12,7 +12,8 @@ from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.forgetting import DRIFT, GENERAL
-from orchestrator.promotion.gates import GateResult, check
+from orchestrator.evaluation.scores.adapter_intervals import forgetting_intervals
+from orchestrator.promotion.gates.rules import GateResult, Verdict, check
 from orchestrator.training.build import build_engine
 from orchestrator.training.engine import Engine
 from tests.training.test_minilm import MINILM, MOVIES, fetched
@@ -47,15 +48,18 @@ def judged(engine: Engine, folder: Path, number: int, samples: int, learning_rat
     report = run.advance(ORDINARY[0])
     report = run.advance(samples) if samples > ORDINARY[0] else report
     run.close()
-    metrics = engine.measure(folder / str(report.checkpoint), task, GENERAL).metrics
-    assert metrics.keys() == {DRIFT}
+    found = engine.measure(folder / str(report.checkpoint), task, GENERAL)
+    metrics, intervals = found.metrics, forgetting_intervals(found.rows, found.metrics)
+    assert metrics.keys() == intervals.keys() == {DRIFT}
     metric = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
-    [result] = [each for each in check(metrics, metric, None, Gates(forgetting=0.5)) if each.gate == "forgetting"]
-    return result
+    results = check(metrics, metric, None, Gates(forgetting=0.5), intervals=intervals)
+    return next(each for each in results if each.gate == "forgetting")
 
 
 def test_planted_forgetter_is_refused_by_name(engine: tuple[Engine, Path]) -> None:
     ordinary, planted = judged(*engine, 0, *ORDINARY), judged(*engine, 1, *PLANTED)
     assert ordinary.passed
-    assert planted.refuses
+    assert planted.verdict is Verdict.REFUSE
+    assert planted.interval is not None
+    assert 0.5 < planted.interval.low < planted.interval.value
     assert planted.detail.startswith(DRIFT)

@@ -13,7 +13,7 @@ from orchestrator.core.sweeps.gates import Gates
 from orchestrator.core.trials.manifest import seal
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.promotion.candidates import Candidate, Candidates
-from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
+from orchestrator.promotion.gates.judge import ROWS_TAG, PromotionRequest, admit
 from orchestrator.promotion.promote import Promotion, promote, rollback
 from orchestrator.tracking.location import connect
 from orchestrator.tracking.registered.lineage import GATES_TAG, gate_lines
@@ -151,7 +151,7 @@ def test_strict_gates_refuse_and_others_warn(tracked: Tracked) -> None:
         promoted(tracked, candidate, gates=Gates(gap=0.05, strict=True))
     done = promoted(tracked, candidate, gates=Gates(gap=0.05))
     failed = [(result.gate, result.detail) for result in done.gates if result.passed is False]
-    assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05")]
+    assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05 (no interval: its rows are not stored)")]
 
 
 def registered(tracked: Tracked) -> list[str]:

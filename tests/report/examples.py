@@ -1,13 +1,18 @@
-"""A hand-made finished sweep, as stored in a ledger."""
+"""A hand-made finished sweep, as stored in a ledger, and the plan of one."""
 
 import math
 import random
+from dataclasses import replace
+from typing import Any
 
+from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweeps.facts import SweepFacts
+from orchestrator.core.sweeps.policy import Budget
 from orchestrator.core.sweeps.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import Report, TrialRecord, TrialState
+from orchestrator.preparation.preview import SweepPlan
 
 POINTS = (1333, 2667, 4000, 5333, 6667, 8000)
 METRIC = {"name": "val/accuracy", "direction": "maximize"}
@@ -54,6 +59,31 @@ def make_sweep(**other: object) -> SweepRecord:
         "elapsed_s": 420.0,
     }
     return SweepRecord(**values | other)  # type: ignore[arg-type]
+
+
+def sweep_plan(**changes: Any) -> SweepPlan:
+    """Return the plan of a small search with the solo engine, before it starts; ``changes`` replace its fields."""
+    plan = SweepPlan(
+        name="sentiment",
+        metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
+        objective="sentiment",
+        model="minilm",
+        data="vader-movie",
+        budget=Budget(trials=12),
+        space=(),
+        sampler="tpe",
+        stopping="none",
+        report_points=(256,),
+        ends=(256,),
+        rungs=(),
+        compared="val/loss",
+        length="1 epoch",
+        earliest_rung="",
+        rows={"train": 256},
+        parallel_trials=1,
+        engine="solo",
+    )
+    return replace(plan, **changes)
 
 
 def make_records(count: int = 12) -> tuple[TrialRecord, ...]:

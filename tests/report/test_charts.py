@@ -12,10 +12,17 @@ from orchestrator.core.sweeps.goal import Constraint, goal
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
-from orchestrator.evaluation.class_scores import class_scores
-from orchestrator.evaluation.learning_curve import CurvePoint, Gain, LearningCurve, MoreRows, RowsNeeded
-from orchestrator.evaluation.slices import measured_slices, worst_slice
-from orchestrator.evaluation.target_errors import target_errors
+from orchestrator.evaluation.rows.class_scores import class_scores
+from orchestrator.evaluation.rows.slices import measured_slices, worst_slice
+from orchestrator.evaluation.rows.target_errors import target_errors
+from orchestrator.evaluation.scores.learning_curve import (
+    CurvePoint,
+    Forecasts,
+    Gain,
+    LearningCurve,
+    MoreRows,
+    RowsNeeded,
+)
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.charts.chart import plain
 from orchestrator.report.charts.classes import class_bars, confusion
@@ -34,6 +41,11 @@ from tests.report.examples import make_records, make_sweep, report, trial
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 
 
+FORECASTS = Forecasts(
+    answer=MoreRows.HELP,
+    gains=(Gain(rows=800, value=0.012, low=0.003, high=0.021), Gain(rows=1600, value=0.02, low=0.004, high=0.04)),
+    needed=RowsNeeded(gain=0.01, rows=700, low=550, high=1200),
+)
 CURVE = LearningCurve(
     trial=0,
     metric="test/accuracy",
@@ -42,9 +54,7 @@ CURVE = LearningCurve(
         for share, value in ((0.125, 0.70), (0.25, 0.75), (0.5, 0.78), (1.0, 0.80))
     ),
     test_rows=1000,
-    answer=MoreRows.HELP,
-    gains=(Gain(rows=800, value=0.012, low=0.003, high=0.021), Gain(rows=1600, value=0.02, low=0.004, high=0.04)),
-    needed=RowsNeeded(gain=0.01, rows=700, low=550, high=1200),
+    forecasts=FORECASTS,
 )
 
 
@@ -185,7 +195,7 @@ def test_calibration_has_both_reliabilities(summary: Summary) -> None:
 def test_survival_names_rung_of_most_stops(summary: Summary) -> None:
     chart = survival(summary)
     assert chart is not None
-    expected = "12 trials reported at 1,333 samples, 8 at 8,000. 3 were stopped early, most of them (3) at 2,667."
+    expected = "12 trials reported at 1,333 samples, 8 at 8,000. 3 were stopped early, at 2,667."
     assert chart.message == expected
 
 
@@ -232,21 +242,21 @@ def test_training_rows_have_forecasts_with_intervals(summary: Summary) -> None:
 
 
 @pytest.mark.parametrize(
-    ("curve", "expected"),
+    ("forecasts", "expected"),
     [
         (
-            replace(CURVE, answer=MoreRows.HARDLY),
+            replace(FORECASTS, answer=MoreRows.HARDLY),
             "more rows would hardly help: twice the rows (800) improve ",
         ),
         (
-            replace(CURVE, answer=MoreRows.UNKNOWN),
+            replace(FORECASTS, answer=MoreRows.UNKNOWN),
             "cannot be told: twice the rows (800) may change test/acc",
         ),
-        (replace(CURVE, gains=(), missing="few rows"), "whether more rows would help cannot be told: few rows"),
+        (replace(FORECASTS, gains=(), missing="few rows"), "whether more rows would help cannot be told: few rows"),
     ],
 )
-def test_answer_on_more_rows_names_its_numbers(curve: LearningCurve, expected: str) -> None:
-    assert expected in answer_text(curve)
+def test_answer_on_more_rows_names_its_numbers(forecasts: Forecasts, expected: str) -> None:
+    assert expected in answer_text(replace(CURVE, forecasts=forecasts))
 
 
 def test_class_charts_count_the_test_rows(summary: Summary) -> None:
@@ -269,4 +279,4 @@ def test_class_charts_count_the_test_rows(summary: Summary) -> None:
 )
 def test_learning_curve_says_how_many_rows(rows: int | None, low: int | None, high: int | None, answer: str) -> None:
     needed = RowsNeeded(gain=0.01, rows=rows, low=low, high=high)
-    assert answer_text(replace(CURVE, needed=needed)).endswith(f"; {answer}")
+    assert answer_text(replace(CURVE, forecasts=replace(FORECASTS, needed=needed))).endswith(f"; {answer}")

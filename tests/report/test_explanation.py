@@ -94,6 +94,24 @@ def test_end_states_reason(status: SweepStatus, reason: str | None, sentence: st
     assert finding.known == (not sentence.startswith("Cannot say"))
 
 
+def test_unfinished_trials_are_continued_by_a_larger_budget() -> None:
+    records = [one(0, 0.7, state=TrialState.PRUNED), one(1, 0.8, state=TrialState.RUNNING, ended_at=None)]
+    spent = summary_of(records, end_reason="the wall time of 30 min is spent", baseline={"val/accuracy": 0.9})
+    assert found(spent, Rule.END).sentence == (
+        "The search ended because the wall time of 30 min is spent; 1 of 2 trials were stopped early, 1 unfinished. A "
+        "larger budget continues them."
+    )
+    assert found(spent, Rule.BASELINE).sentence == (
+        "No trial is better than the baseline on val/accuracy (0.8000 to 0.9000). No trial was trained further than "
+        "6,000 samples, and 1 of 2 trials are unfinished: a larger budget continues them."
+    )
+    assert found(spent, Rule.MORE_TRIALS).sentence == (
+        "Continue the search: 1 of 2 trials are unfinished, because the wall time of 30 min is spent. Raise this limit "
+        "in section budget and repeat the sweep command."
+    )
+    assert "complete trials" not in found(spent, Rule.MORE_ROWS).sentence
+
+
 def test_baseline_is_compared_with_the_winner() -> None:
     records = trials([0.8, 0.7])
     better = found(summary_of(records, baseline={"val/accuracy": 0.75}), Rule.BASELINE)

@@ -8,12 +8,12 @@ import pytest
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.goal import Constraint, goal
-from orchestrator.core.sweeps.policy import Preferred
+from orchestrator.core.sweeps.policy import PREFER, Preferred
 from orchestrator.core.trials.manifest import Owner
 from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
-from orchestrator.evaluation.seed_noise import assumed_seed_sd
+from orchestrator.evaluation.scores.seed_noise import assumed_seed_sd
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.html import render_page
 from orchestrator.report.kept_adapters import Comparison, kept_adapters
@@ -95,13 +95,14 @@ def test_ties_name_the_preferred_trial(summary: Summary) -> None:
     assert comparison.worse == (2,)
     assert summary.leaderboard.comparison_note == (
         "trials 7, 0 and 1 cannot be told apart on 1,500 test rows (paired tests, p ≥ 0.41); trial 2 is worse; "
-        "trial 1 is preferred: smallest rank (8), then smallest overfit gap (promote takes trial 7, first by rank)"
+        "trial 7 is preferred: lowest validation loss (0.3889)"
     )
 
 
 @pytest.mark.parametrize(
     ("prefer", "expected"),
     [
+        (PREFER, (7, "lowest validation loss (0.3889)")),
         ((Preferred.GAP,), (1, "smallest overfit gap")),
         ((Preferred.RANK, Preferred.GAP), (1, "smallest rank (8), then smallest overfit gap")),
         ((), (7, "best test value")),
@@ -115,11 +116,22 @@ def test_preference_is_settable(
     assert found is not None
     assert found.preferred == expected[0]
     assert f"trial {expected[0]} is preferred: {expected[1]}" in found.sentence(expected[0])
+    other = " (promote takes trial 7, first by rank)" if found.preferred != 7 else ""
+    assert found.sentence(7).endswith(f"{expected[1]}{other}")
+
+
+def test_lowest_loss_is_that_of_any_report(records: tuple[TrialRecord, ...]) -> None:
+    first, *others = next(record for record in records if record.number == 0).reports
+    lower = replace(first, metrics={**first.metrics, "val/loss": 0.2})
+    changed = [replace(each, reports=(lower, *others)) if each.number == 0 else each for each in records]
+    comparison = kept_adapters(sweep_dir(make_sweep()), changed, ACCURACY, 15_000).comparison
+    assert comparison is not None
+    assert (comparison.preferred, comparison.reasons) == (0, ("lowest validation loss (0.2000)",))
 
 
 def test_adapters_outside_constraints_are_not_compared(records: tuple[TrialRecord, ...]) -> None:
     within = goal(ACCURACY, constraints=[Constraint(name="gap/loss", min=0.08)])
-    comparison = kept_adapters(sweep_dir(make_sweep()), records, within, 15_000).comparison
+    comparison = kept_adapters(sweep_dir(make_sweep()), records, within, 15_000, (Preferred.RANK,)).comparison
     assert comparison is not None
     assert (comparison.tied, comparison.worse, comparison.preferred) == ((7, 0), (), 0)
 
@@ -143,10 +155,12 @@ def test_json_holds_intervals_and_ties(summary: Summary) -> None:
         "rows": 1500,
         "seed_sd": 0.005,
         "seeds": 1,
+        "of": "test rows",
+        "beside": "",
     }
     assert rows[4]["intervals"] == {}
     found = plain["test_comparison"]
-    assert (found["tied"], found["worse"], found["preferred"]) == ([7, 0, 1], [2], 1)
+    assert (found["tied"], found["worse"], found["preferred"]) == ([7, 0, 1], [2], 7)
     assert found["sentence"] == summary.leaderboard.comparison_note
 
 
@@ -177,7 +191,8 @@ def test_ranks_of_different_methods_are_not_compared(records: tuple[TrialRecord,
     kept_test_file(folder, 0).write_text(
         kept_test_file(folder, 0).read_text().replace('"method": "lora"', '"method": "ia3"')
     )
-    comparison = kept_adapters(folder, changed, ACCURACY, 15_000).comparison
+    order = (Preferred.RANK, Preferred.GAP)
+    comparison = kept_adapters(folder, changed, ACCURACY, 15_000, order).comparison
     assert comparison is not None
     assert (comparison.preferred, comparison.reasons) == (1, ("smallest overfit gap",))
 

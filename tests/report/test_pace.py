@@ -8,40 +8,21 @@ import pytest
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import max_duration_s, plan_text
 from orchestrator.core.methods.deepspeed import NAMED
-from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.policy import Budget
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import objective_facts
 from orchestrator.preparation.engine_plan import plan_engine
-from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report.pace import Pace, earlier_pace
 from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
-from tests.report.examples import report, trial
+from tests.report.examples import report, sweep_plan, trial
 from tests.report.test_views import shown
 
 ROOT = Path(__file__).parents[2]
-PLAN = SweepPlan(
-    name="sentiment",
-    metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
-    objective="sentiment",
-    model="minilm",
-    data="vader-movie",
-    budget=Budget(trials=12),
-    space=(),
-    sampler="tpe",
-    stopping="asha",
-    report_points=(500, 1000),
-    ends=(1000,),
-    rungs=(500,),
-    compared="val/loss",
-    length="1 epoch",
-    earliest_rung="",
-    rows={"train": 1000},
-    parallel_trials=1,
-    engine="packed",
+PLAN = sweep_plan(
+    stopping="asha", report_points=(500, 1000), ends=(1000,), rungs=(500,), rows={"train": 1000}, engine="packed"
 )
 
 

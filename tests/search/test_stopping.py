@@ -16,8 +16,8 @@ from orchestrator.core.sweeps.policy import StoppingName, StoppingPolicy
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.timetable import Timetable
 from orchestrator.core.trials.trial import Action, Decision, Report, TrialRecord, TrialState
-from orchestrator.evaluation.exits import diverged, outside, overfitting
 from orchestrator.search.stopping.decide import Decider
+from orchestrator.search.stopping.exits import diverged, outside, overfitting
 from orchestrator.search.stopping.points import report_points, rungs
 from orchestrator.search.stopping.rules import build_rule
 from tests.counting import counted, record_reads

@@ -13,7 +13,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweeps.plan import Precision
 from orchestrator.objective.protocol import Head
-from orchestrator.promotion.merge import export_merged
+from orchestrator.promotion.export.merge import export_merged
 from orchestrator.serving.bases import BaseModels
 from orchestrator.serving.predictor import Predictor
 from orchestrator.tracking.location import Location

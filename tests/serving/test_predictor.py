@@ -14,8 +14,8 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.methods.quantisation import Quantisation, loading_arguments
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.objective.protocol import Head
-from orchestrator.promotion.export import export_adapter
-from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.export.peft_folder import export_adapter
+from orchestrator.promotion.gates.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.tracking.location import Location

@@ -9,6 +9,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
 from orchestrator.statistics.calibration import (
+    calibration_interval,
     expected_calibration_error,
     fit_temperature,
     reliability_bins,
@@ -87,3 +88,20 @@ def test_perfect_rows_get_a_low_temperature() -> None:
     fitted = fit_temperature(np.eye(3) * 5, np.arange(3))
     assert fitted.value < 0.2
     assert fitted.loss_after <= fitted.loss_before
+
+
+def test_interval_covers_the_error() -> None:
+    draw, hits = np.random.default_rng(0), 0
+    for _ in range(200):  # two groups of certainty: the error is 0.6 * 0.1 + 0.4 * 0.15 = 0.12
+        sure_n = draw.random(400) < 0.6
+        confidences_n = np.where(sure_n, 0.9, 0.7)
+        correct_n = draw.random(400) < np.where(sure_n, 0.8, 0.55)
+        found = calibration_interval(confidences_n, correct_n, draw, draws=300)
+        assert found.low <= found.value <= found.high
+        hits += found.low <= 0.12 <= found.high
+    assert 0.91 <= hits / 200 <= 0.985
+
+
+def test_interval_of_error_begins_at_zero() -> None:
+    found = calibration_interval(np.full(50, 0.8), np.arange(50) % 5 > 0, np.random.default_rng(0), draws=200)
+    assert (found.value, found.low) == pytest.approx((0.0, 0.0), abs=1e-9)

@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from orchestrator.statistics.intervals import mean_interval, wilson_interval
-from orchestrator.statistics.resampling import clustered_draws, percentile_interval
+from orchestrator.statistics.intervals import (
+    Interval,
+    difference_interval,
+    mean_interval,
+    rows_for_bound,
+    wilson_interval,
+)
+from orchestrator.statistics.resampling import clustered_draws, jackknife_values, percentile_interval
 from orchestrator.statistics.row_metrics import accuracy, bootstrap_interval, macro_f1, macro_f1_interval
 
 SHARES = st.integers(1, 5000).flatmap(lambda rows: st.tuples(st.integers(0, rows), st.just(rows)))
@@ -154,3 +160,33 @@ def test_bootstrap_covers_macro_f1() -> None:
         interval = macro_f1_interval(predictions[rows], references[rows], draw, draws=1000)
         covered += interval.low <= truth <= interval.high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_difference_of_shares_equals_newcombe() -> None:
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80 and 10/10 - 0/10
+    for pair, limits in (((56, 70, 48, 80), (0.0524, 0.3339)), ((10, 10, 0, 10), (0.6075, 1.0))):
+        found = difference_interval(wilson_interval(*pair[:2]), wilson_interval(*pair[2:]))
+        assert (found.low, found.high) == pytest.approx(limits, abs=1e-4)
+
+
+def test_difference_covers_the_drop() -> None:
+    draw = np.random.default_rng(0)
+    hits = 0
+    for ours, theirs in zip(draw.binomial(300, 0.85, 2000), draw.binomial(150, 0.75, 2000), strict=True):
+        found = difference_interval(wilson_interval(int(ours), 300), wilson_interval(int(theirs), 150))
+        hits += found.low <= 0.1 <= found.high
+    assert 0.94 <= hits / 2000 <= 0.965
+
+
+def test_rows_for_bound_follow_the_z_test() -> None:
+    interval = Interval(value=0.2, low=0.2 - 0.195996, high=0.2 + 0.195996)
+    # 100 rows have the standard error 0.1, so n = 100 * (0.1 * (1.960 + 0.8416) / 0.05)^2
+    assert rows_for_bound(interval, 100, 0.15) == pytest.approx(3_139.6, abs=1.5)
+    assert rows_for_bound(interval, 100, 0.15, seed_sd=0.0179) is None
+    assert rows_for_bound(interval, 100, 0.15, seed_sd=0.017) is not None
+
+
+def test_jackknife_of_a_mean_returns_its_values() -> None:
+    values_n = np.array([0.5, 2.0, 3.5, 9.0])
+    found = jackknife_values(lambda places: float(values_n[places].mean()), 4)
+    np.testing.assert_allclose(found, values_n)

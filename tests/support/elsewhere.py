@@ -26,6 +26,7 @@ class Covered:
 
 
 _QUANTISED = "tests/training/model/test_quantised.py"
+_WORKERS = "tests/training/solo/test_workers.py::test_two_workers_train_as_one"
 _LAYER = f"{_QUANTISED}::test_layer_equals_linear_layer_with_decoded_weight"
 _MEMORY = f"{_QUANTISED}::test_planned_memory_is_the_measured_memory"
 
@@ -106,6 +107,11 @@ METHODS_ELSEWHERE = (
         what="the same losses, norms and weights as without DeepSpeed",
         tests=("tests/training/solo/test_deepspeed.py::TestAsWithout",),
         extra="deepspeed",
+    ),
+    Covered(
+        subject="FSDP2 in two workers",
+        what="the same losses and adapter as in one process, also after a resume",
+        tests=_each(_WORKERS, "FSDP2"),
     ),
     Covered(
         subject="full fine-tuning",

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.core.trials.trial import TrialRecord, TrialState
 from orchestrator.promotion.candidates import Candidates
-from orchestrator.promotion.export import export_adapter
+from orchestrator.promotion.export.peft_folder import export_adapter
 from orchestrator.serving.predictor import Predictor
 from orchestrator.stores import fetch_assets, read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, run_sweep

@@ -76,11 +76,13 @@ def test_named_tests_exist() -> None:
         file, *path = name.split("::")
         if (ROOT / file).is_dir():
             continue
+        assert (ROOT / file).is_file(), name
         body: Sequence[ast.stmt] = ast.parse((ROOT / file).read_text()).body
         for part in path:
             found = [one for one in body if isinstance(one, ast.ClassDef | ast.FunctionDef) and one.name == part]
             if not found and part.startswith("test_") and len(path) > 1:
                 break  # of a contract suite that the class inherits
+            assert found, name
             body = found[0].body
 
 

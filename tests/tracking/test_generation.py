@@ -7,11 +7,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from orchestrator.core.data import Origin, Source
 from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
-from orchestrator.tracking.logged_models.adapters import AdapterCard
 from orchestrator.tracking.logged_models.staging import stage_adapter
 from tests.fakes.odd_models import END_ID, PIECES, save_tokenizer
+from tests.tracking.cards import made_card
 
 
 @pytest.mark.parametrize("words", [3, 40])
@@ -27,19 +26,7 @@ def test_answer_fits_the_models_positions(words: int, tmp_path: Path) -> None:
         model.transformer.wte.weight[END_ID] = 0.0  # never the most likely token
     model.save_pretrained(base)
     get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(str(tmp_path / "adapter"))
-    card = AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(base)),
-        base_path=str(base),
-        head="causal_lm",
-        labels=(),
-        max_length=24,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="0" * 16,
-        trial=0,
-        samples=8,
-        measured_at=0.0,
-    )
+    card = made_card(base, head="causal_lm", labels=(), max_length=24)
     runner = AdapterRunner(stage_adapter(tmp_path / "adapter", card, tmp_path / "staged"))
     text = " ".join(["film"] * words)
     (answer,) = runner.generate([text])

@@ -11,8 +11,11 @@ import pytest
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.sweeps.policy import Tracking
+from orchestrator.core.trials.trial import TrialState
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import connect, holds_runs, locate
+from orchestrator.tracking.runs.synchroniser import Synchroniser
+from tests.tracking.records import StoredSweep, description, sweep, trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +47,25 @@ def test_location_prefers_file_then_environment(monkeypatch: pytest.MonkeyPatch,
     assert named.tracking_uri == f"sqlite:///{tmp_path}/a/b.db"
     assert named.registry_uri == "http://models:5000"
     assert named.artifacts == tmp_path / "a" / "artifacts"
+
+
+@pytest.mark.usefixtures("_plain")
+def test_no_store_puts_files_into_the_working_directory(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's default for a database without a server is ./mlruns; a named driver makes it such a database."""
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "own"))
+    shutil.copy2(empty_store, tmp_path / "a.db")
+    for uri, folder in ((f"sqlite+pysqlite:///{tmp_path}/a.db", "own"), (f"sqlite:///{tmp_path}/a.db", "")):
+        location = locate(Tracking(uri=uri))
+        store = StoredSweep(sweep(f"films{folder}"), trial(0, (0.7,), TrialState.COMPLETE))
+        Synchroniser(store.ledger, store.id, description(), location).run()
+        experiment = connect(location).get_experiment_by_name(f"films{folder}")
+        assert experiment is not None
+        assert experiment.artifact_location == (tmp_path / folder / "artifacts" / f"films{folder}").as_uri()
+    assert not (tmp_path / "mlruns").exists()
+    assert locate(Tracking(uri="postgresql+psycopg://ann@db/mlflow")).new_artifacts == tmp_path / "own" / "artifacts"
+    assert locate(Tracking(uri="http://team:5000")).new_artifacts is None
 
 
 def test_local_store_is_read_without_mlflow(tmp_path: Path, empty_store: Path) -> None:

@@ -8,25 +8,23 @@ import pytest
 from orchestrator.assets.catalogue import CATALOGUE, Kind
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.sweeps.facts import SweepFacts
-from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.tracking.cards.model_card import GateLine, model_card, version_description
 from orchestrator.tracking.logged_models.adapters import AdapterCard, SplitData, split_data
+from tests.tracking.cards import made_card
 from tests.tracking.records import sweep
 
 
 def card(base: Source, base_path: str, labels: tuple[str, ...] = ("bad", "good"), **metrics: float) -> AdapterCard:
-    return AdapterCard(
-        base=base,
+    return made_card(
+        base,
         base_path=base_path,
         head="sequence_classification" if labels else "causal_lm",
         labels=labels,
-        max_length=32,
         objective="sentiment",
         sweep="films#1",
-        sweep_key="0" * 16,
         trial=3,
         samples=4000,
-        measured_at=0.0,
         prompt="{text} =>",
         metrics={name.replace("__", "/"): value for name, value in metrics.items()},
     )
@@ -137,7 +135,7 @@ def test_card_shows_intervals_of_test_metrics() -> None:
     assert "| shift/tweets/accuracy | 0.7000 | none: no rows stored |\n" in readme
     for sentence in (
         "they chose the trial and its checkpoint",
-        "Shift values have no interval",
+        "A shift value has no interval if an earlier version measured it",
     ):
         assert sentence in readme
         assert sentence in model_card(dataclasses.replace(full, intervals={}))

@@ -11,13 +11,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GenerationConfig
 
-from orchestrator.core.data import Origin, Source
 from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
-from orchestrator.tracking.logged_models.adapters import AdapterCard
 from orchestrator.tracking.logged_models.staging import stage_adapter
 from orchestrator.tracking.logged_models.tokenizer_files import difference, stage_tokenizer
 from tests.fakes.odd_models import END_ID, EOS_ID, odd_llama, tiny_bertweet, tiny_xlnet
 from tests.fakes.tiny_models import VOCAB, tiny_bert, tiny_gpt2, tiny_t5
+from tests.tracking.cards import made_card, readme_scope
 
 TEXTS = ("good film", "the bad, bad film!", "a")
 
@@ -154,26 +153,11 @@ def test_generation_ends_at_either_end_token(end: int, rest: str, tmp_path: Path
     writes(base, ids["good"], end, ids[rest])
     model = AutoModelForCausalLM.from_pretrained(base)
     get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(str(tmp_path / "adapter"))
-    card = AdapterCard(
-        base=Source(origin=Origin.LOCAL, name=str(base)),
-        base_path=str(base),
-        head="causal_lm",
-        labels=(),
-        max_length=32,
-        objective="tiny",
-        sweep="tiny#1",
-        sweep_key="0" * 16,
-        trial=0,
-        samples=8,
-        measured_at=0.0,
-        prompt="{text} headline",
-    )
+    card = made_card(base, head="causal_lm", labels=(), prompt="{text} headline")
     folder = stage_adapter(tmp_path / "adapter", card, tmp_path / "staged")
     answers = AdapterRunner(folder).generate(["the film", "the very long article was a match"])
     assert answers == [("good", False), ("good", False)]
-    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
-    scope: dict[str, Any] = {}
-    exec(code.replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)
+    scope = readme_scope(folder)
     prompt = scope["tokenizer"](scope["prompt"], return_tensors="pt")
     written = scope["model"].generate(**prompt, max_new_tokens=9)[0, prompt["input_ids"].shape[1] :]
     assert scope["tokenizer"].convert_ids_to_tokens(written.tolist()) == [

@@ -101,6 +101,8 @@ def test_run_status_follows_trial_and_sweep() -> None:
     assert {status for (state, _), status in statuses.items() if state is TrialState.FAIL} == {"FAILED"}
     assert statuses[TrialState.RUNNING, SweepStatus.INTERRUPTED] == "SCHEDULED"
     assert statuses[TrialState.RUNNING, SweepStatus.RUNNING] == "RUNNING"
+    left = wording.trial_tags(trial(3, (0.5,)), sweep(status=SweepStatus.FINISHED), description())
+    assert left["state"] == "suspended"
 
 
 def test_sweep_key_is_unique() -> None:

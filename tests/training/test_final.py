@@ -12,7 +12,7 @@ from orchestrator.core.sweeps.plan import EngineName, EnginePlan
 from orchestrator.core.tasks.function import FunctionPlan
 from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.core.trials.trial import TrialTask
-from orchestrator.evaluation.measurement_file import kept_measurement, kept_test_file
+from orchestrator.evaluation.measurement_file import kept_measurement, kept_test_file, kept_train
 from orchestrator.training.final import measure_test
 from tests.report.examples import make_records
 
@@ -57,7 +57,7 @@ def measuring(folder: Path, measure: Measured, engine: EngineName) -> Iterator[t
 @pytest.mark.parametrize(
     ("engine", "splits"),
     [
-        (EngineName.SOLO, ["test", "validation"]),
+        (EngineName.SOLO, ["test", "validation", "train_eval"]),
         (EngineName.PACKED, ["test", "validation", "train_eval"]),
         (EngineName.FUNCTION, ["test"]),
     ],
@@ -71,6 +71,7 @@ def test_rows_are_stored_before_metrics(engine: EngineName, splits: list[str], t
         kept = kept_measurement(tmp_path, trial, ACCURACY)
         assert kept is not None
         assert kept.rows.losses == (metrics["test/loss"],) * 2
+        assert (kept_train(tmp_path, trial, ACCURACY) is None) is (engine is EngineName.FUNCTION)
     assert done == [0, 1]
     assert measure.calls == [(number, split) for number in (0, 1) for split in splits]
 

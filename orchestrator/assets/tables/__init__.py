@@ -10,11 +10,12 @@ from orchestrator.assets.tables.legacy import read_with_datasets
 from orchestrator.assets.tables.several import local_paths, read_local
 from orchestrator.assets.tables.sql import read_sql
 from orchestrator.assets.tables.sqlite import database_of, read_sqlite
-from orchestrator.assets.tables.values import TaskColumns, cast_text
+from orchestrator.assets.tables.values import TaskColumns, can_be_text, cast_text
 
 __all__ = [
     "FORMATS",
     "TaskColumns",
+    "can_be_text",
     "cast_text",
     "check_start",
     "database_of",

@@ -182,6 +182,14 @@ def cast_text(rows: "datasets.Dataset", names: Sequence[str], place: object) -> 
     return rows
 
 
+def can_be_text(rows: "datasets.Dataset", name: str) -> bool:
+    """Return whether ``cast_text`` accepts a column: it has text, or no values."""
+    import pyarrow as pa
+
+    kind = rows.data.column(name).type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))
+
+
 def kind_of(value: object) -> str:
     """Return the kind of a value, in the plural: ``integers``, ``dates``."""
     return _KINDS.get(type(value), "dates" if hasattr(value, "isoformat") else f"{type(value).__name__} values")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.columns import found_columns
 from orchestrator.cli.options import Json, Overrides
 from orchestrator.cli.screen import Screen
 from orchestrator.core.errors import DataError
@@ -34,8 +35,8 @@ def data(
 ) -> None:
     """Show the rows of a sweep: counts by split and class, lengths in tokens, rows left out, near-duplicates, examples.
 
-    This runs the objective's code. Lengths are counted if the base model is on this machine. For a data file, name
-    its columns with --set data.columns.text=COLUMN.
+    This runs the objective's code. Lengths are counted if the base model is on this machine. In a data file
+    the columns are found as `init` finds them; --set data.columns.text=COLUMN names another.
     """
     from dataclasses import asdict
 
@@ -44,7 +45,7 @@ def data(
 
     screen = Screen(as_json=as_json)
     try:
-        spec = _spec(file, objective, override or [])
+        spec = _spec(screen, file, objective, override or [])
         for warning in spec.warnings:
             typer.echo(f"warning: {warning}", err=True)
         view = data_view(spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), examples)
@@ -57,11 +58,20 @@ def data(
     screen.emit({"file": file, **asdict(view)})
 
 
-def _spec(file: str, objective: str | None, overrides: list[str]) -> "SweepSpec":
+def _spec(screen: Screen, file: str, objective: str | None, overrides: list[str]) -> "SweepSpec":
+    """Return the sweep file, or a sweep over a data file. Columns without an override are guessed, as in ``init``."""
     if _is_sweep_file(file):
         given = [] if objective is None else [f"objective={objective}"]
         return read_spec(Path(file), [*given, *overrides])
-    return spec_of_data(file, objective or "classification", overrides)
+    task = objective or "classification"
+    pairs = [override.partition("=") for override in overrides]
+    if any(key == "data.columns" for key, _, _ in pairs):
+        return spec_of_data(file, task, overrides)
+    named = {key.removeprefix("data.columns."): column for key, _, column in pairs if key.startswith("data.columns.")}
+    columns = found_columns(screen, task, file, named, "--set data.columns.{name}=COLUMN")
+    return spec_of_data(
+        file, task, [*(f"data.columns.{name}={column}" for name, column in columns.items()), *overrides]
+    )
 
 
 def _is_sweep_file(file: str) -> bool:

@@ -25,7 +25,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a trial's adapter and head as a folder for plain peft and transformers."""
-    from orchestrator.promotion.export import export_adapter
+    from orchestrator.promotion.export.peft_folder import export_adapter
 
     screen = Screen(as_json=as_json)
     stored = stored_sweep(name)

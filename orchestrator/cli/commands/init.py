@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.columns import found_columns
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
+from orchestrator.core.data import Origin
 from orchestrator.core.errors import DataError, UserError, in_short
 from orchestrator.core.system.environment import program
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec, spec_of_data
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 _MOST_TOKENS = 512
 """Longest counted length of a row, in tokens."""
-_ROWS = 1000
-"""Rows read to find the columns."""
 _SHARE = 0.99
 """Share of the training rows that fit within ``max_length``."""
 
@@ -58,11 +58,14 @@ def init(
         raise UserError(f"FILE: a name that ends in .yaml is needed, got {file}")
     screen = Screen(as_json=as_json)
     task = task or typer.prompt(f"Task ({', '.join(objective_names())}, or a .py file)", default="classification")
-    default_model = str(objective_facts(task).default_model)
+    defaults = objective_facts(task)
     model = model or typer.prompt(
-        "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=default_model
+        "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=str(defaults.default_model)
     )
-    data = data or typer.prompt("Data (a file, a packaged name or hub:org/name)")
+    own = defaults.default_source
+    data = data or typer.prompt(
+        "Data (a file, a packaged name or hub:org/name)", default=None if own.origin is Origin.LOCAL else str(own)
+    )
     columns = {name: named for name, named in (("text", text), ("label", label)) if named is not None}
     columns |= dict(_pair(given) for given in column or [])
     with screen.quiet(logs_folder() / "init.log"):
@@ -70,7 +73,7 @@ def init(
         file.write_text(sweep_text(facts), encoding="utf-8")
         try:
             spec = read_spec(file)
-            lines = _plan(spec, timed=estimate)
+            lines = _plan(screen, spec, timed=estimate)
         except BaseException:  # also on an interrupt: a file that does not validate must not stay
             file.unlink()
             raise
@@ -93,13 +96,13 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
 
     task, model, data = answers
     source = _relative(data, file)
-    columns = {**_found_columns(screen, task, data), **columns}
+    columns = {**found_columns(screen, task, data, columns, "--{name}"), **columns}
     written = [f"model={model}", *(f"data.columns.{name}={column}" for name, column in columns.items())]
     spec = spec_of_data(data, task, written)
     fetch_assets(spec, screen.say)
     try:
         objective, splits, checked, _ = read_rows(
-            spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt), screen.say
+            spec, load_objective(spec.objective, (), spec.data.chat_template, spec.data.prompt)
         )
     except DataError as error:
         if "data.columns" not in str(error):
@@ -132,46 +135,37 @@ def _pair(given: str) -> tuple[str, str]:
     return name, column
 
 
-def _found_columns(screen: Screen, task: str, data: str) -> dict[str, str]:
-    """Return the columns of texts and classes, if the task is classification and their names differ."""
-    from orchestrator.assets.data import read_table
-    from orchestrator.preparation.draft import guessed_columns
-
-    if task != "classification":
-        return {}
-    spec = spec_of_data(data, task)
-    fetch_assets(spec, screen.say)
-    rows = read_table(spec.data.source)
-    first = rows.select(range(min(_ROWS, len(rows))))
-    columns = guessed_columns({name: first[name][:] for name in first.column_names})
-    for name, column in columns.items():
-        screen.say(f"column {name}: {column} (--{name} names another)")
-    return columns
-
-
-def _plan(spec: "SweepSpec", *, timed: bool) -> list[str]:
-    """Prepare the sweep; return the length of a trial and the time of the sweep, in words."""
+def _plan(screen: Screen, spec: "SweepSpec", *, timed: bool) -> list[str]:
+    """Prepare the sweep and show its rows; return the length of a trial and the time of the sweep, in words."""
     from orchestrator.preparation.prepared import prepare
     from orchestrator.preparation.request import request_of
+    from orchestrator.preparation.rows import row_counts
     from orchestrator.report import words
+    from orchestrator.report.data_text import data_lines
     from orchestrator.report.pace import earlier_pace
 
     ledger = existing_ledger()
     prepared = prepare(request_of(spec), ledger, fresh=True)
+    splits = prepared.splits
+    for name, line in () if splits is None else data_lines(row_counts(splits), splits.summary, classes=False):
+        screen.say(f"{name}: {line}")
     pace = None if ledger is None else earlier_pace(ledger, spec)
     trials, limit = spec.budget.trials or 1, words.duration(spec.budget.wall_time_s or 0.0)
     if pace is not None:
         seconds = trials * prepared.engine_plan.report_points[-1] / pace.rows_per_s
         time_line = f"time: at most {words.duration(seconds)} at the speed of {pace.sweep}, and at most {limit}"
     elif timed:
-        time_line = f"time: {_estimate(prepared, trials)}; at most {limit} (budget.wall_time)"
+        time_line = f"time: {_estimate(prepared, trials, spec.budget.wall_time_s)}; at most {limit} (budget.wall_time)"
     else:
         time_line = f"time: at most {limit} (budget.wall_time); no step was timed"
     return [f"a trial: {prepared.length.text}", time_line]
 
 
-def _estimate(prepared: "PreparedSweep", trials: int) -> str:
-    """Time a few optimizer steps; return the estimated duration of the search in words, or why there is none."""
+def _estimate(prepared: "PreparedSweep", trials: int, limit_s: float | None) -> str:
+    """Time a few optimizer steps; return the estimated duration of the search in words, or why there is none.
+
+    ``limit_s``: the limit of the search in seconds. If the estimate is longer, the text says so.
+    """
     from orchestrator.preparation.timing import STEPS, time_steps
     from orchestrator.report import words
 
@@ -183,9 +177,10 @@ def _estimate(prepared: "PreparedSweep", trials: int) -> str:
         return "unknown, because trials with several workers are not timed"
     seconds = timing.search_s(prepared, trials)
     answers = ", generated answers not counted" if prepared.engine_plan.generation is not None else ""
+    ended = "; the limit may end the search before its last trial" if limit_s is not None and seconds > limit_s else ""
     return (
         f"about {words.duration(seconds)} for {trials} trials one after another, estimated from {STEPS} optimizer "
-        f"steps on this machine{answers} (packed trials and early stopping take less, a busy machine takes more)"
+        f"steps on this machine{answers} (packed trials and early stopping take less, a busy machine takes more){ended}"
     )
 
 

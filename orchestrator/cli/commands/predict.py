@@ -45,11 +45,12 @@ def predict(
         typer.Option("--file", metavar="FILE", help="Rows to predict: csv, tsv, json, jsonl or parquet."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Text column of the file. Default: 'text', or the only column.")
+        str | None,
+        typer.Option(metavar="NAME", help="Text column of the file. Default: 'text', the only column, or the model's."),
     ] = None,
     pair_column: Annotated[
         str | None,
-        typer.Option("--pair-column", metavar="NAME", help="Column of the second texts, for a model of text pairs."),
+        typer.Option("--pair-column", metavar="NAME", help="Column of the second texts. Default: the model's."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows and answers to this file.")
@@ -80,8 +81,8 @@ def predict(
         location = registry_location(tracking_uri, registry_uri)
         predictor = Predictor.load(model, location, calibrated=calibrated, precision=precision)
         _check_options(predictor, max_new_tokens, answers)
+        inputs, pairs = _by_model(predictor, table, inputs, pair_column)
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
-            pairs = None if table is None or pair_column is None else table.texts(pair_column, "--pair-column")
             predictions = predictor.predict(inputs, batch_size, progress, pairs, max_new_tokens, answers or SHOWN)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
@@ -90,7 +91,8 @@ def predict(
         _show(screen, predictions)
     without = sum(item.answer is None for item in predictions)
     if without:
-        screen.err.print(f"{without} of {len(predictions)} texts are blank and have no answer", markup=False)
+        verb = "is blank and has" if without == 1 else "are blank and have"
+        screen.err.print(f"{without} of {len(predictions)} texts {verb} no answer", markup=False)
     _name_cut(screen, predictions, max_new_tokens or predictor.max_new_tokens)
     screen.emit({"model": predictor.reference, "predictions": [asdict(item) for item in predictions]})
 
@@ -136,8 +138,11 @@ def _progress(screen: Screen, total: int) -> Iterator[Callable[[int], None]]:
 def _inputs(
     texts: list[str], file: Path | None, column: str | None, output: Path | None
 ) -> "tuple[list[str], Table | None]":
-    """Return the texts to predict, and the table they come from, if any."""
-    from orchestrator.serving.tables import check_output, read_rows
+    """Return the texts to predict, and the table they come from, if any.
+
+    There are no texts yet if the table has neither a named column, nor only one, nor a column ``text``.
+    """
+    from orchestrator.serving.tables import TEXT, check_output, read_rows
 
     if file is None and (column is not None or output is not None):
         raise UserError(f"{'--output' if column is None else '--column'} needs --file")
@@ -148,12 +153,34 @@ def _inputs(
         if output is not None:
             check_output(output)
         table = read_rows(file)
+        if column is None and len(table.columns) > 1 and TEXT not in table.columns:
+            return [], table
         texts = table.texts(column)
     elif texts:
         for number, text in enumerate(texts, start=1):
             _check_argument(number, text)
     else:
         texts = _stdin_lines()
+    _check_texts(texts, table)
+    return texts, table
+
+
+def _by_model(
+    predictor: "Predictor", table: "Table | None", inputs: list[str], pair_column: str | None
+) -> tuple[list[str], list[str] | None]:
+    """Return the first and the second texts of the rows. Columns that no option names are the model's own."""
+    if table is None:
+        return inputs, None
+    card = predictor.card
+    if not inputs:
+        inputs = table.texts(card.text_column)
+        _check_texts(inputs, table)
+    second = pair_column or (card.pair_column if card.pair_column in table.columns else None)
+    return inputs, None if second is None else table.texts(second, "--pair-column")
+
+
+def _check_texts(texts: list[str], table: "Table | None") -> None:
+    """Raise ``UserError`` if all texts are blank, or if one is not UTF-8."""
     if table is not None and not any(map(str.strip, texts)):
         raise UserError(f"{table.name}: the text column is empty in every row; choose another with --column")
     if not any(text.strip() for text in texts):
@@ -161,7 +188,6 @@ def _inputs(
     for number, text in enumerate(texts, start=1):
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise UserError(f"text {number} is not UTF-8: {text!r:.60}")
-    return texts, table
 
 
 def _check_argument(number: int, text: str) -> None:

@@ -11,14 +11,15 @@ import typer
 from orchestrator.cli.options import Json, Retrain, SweepName, Trial, registry_options
 from orchestrator.cli.screen import Screen
 from orchestrator.core.errors import UserError
+from orchestrator.core.sweeps.sweep import SweepStatus
 from orchestrator.core.system.environment import program
-from orchestrator.stores import logs_folder, stored_sweep
+from orchestrator.stores import logs_folder, stored_sweep, with_current_status
 
 if TYPE_CHECKING:
     from orchestrator.core.sweeps.gates import Gates
     from orchestrator.preparation.stored_sweep import StoredSweep
     from orchestrator.promotion.candidates import Candidate
-    from orchestrator.promotion.gates import GateResult
+    from orchestrator.promotion.gates.rules import GateResult
     from orchestrator.promotion.promote import Promotion
     from orchestrator.tracking.registered.registry import Version
 
@@ -54,13 +55,13 @@ def promote(
     The trial must pass the gates: better than the version in use on the same test rows, not worse than the sweep's
     best trial and the baseline, nothing memorised, no leaked test rows. The exit code of refuse and abstain is 3.
     """
-    from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, admit
+    from orchestrator.promotion.gates.judge import GateRefusalError, PromotionRequest, admit
     from orchestrator.promotion.promote import promote as register
 
     screen = Screen(as_json=as_json)
     if force is not (reason is not None):
         raise UserError('--force needs --reason and --reason needs --force: --force --reason "WHY"')
-    stored = stored_sweep(name)
+    stored = _stored(name, force=force)
     request = PromotionRequest(
         name=stored.sweep.name if model is None else model,
         metric=stored.metric,
@@ -83,6 +84,24 @@ def promote(
         show_judgement(screen, request.name, candidate, done, dry_run=True)
     else:
         show_promotion(screen, done, registry_options(stored.location))
+
+
+def _stored(name: str, *, force: bool) -> "StoredSweep":
+    """Return the sweep.
+
+    Raises:
+        UserError: it runs or was interrupted, so its adapters have no test values yet, and ``force`` is not given.
+    """
+    stored = stored_sweep(name)
+    status = with_current_status(stored.ledger, stored.sweep).status
+    if force or status is SweepStatus.FINISHED:
+        return stored
+    running = status is SweepStatus.RUNNING
+    remedy = "Wait for its end" if running else f"Resume it: {program()} sweep FILE"
+    raise UserError(
+        f"{stored.sweep.reference} {'is still running' if running else 'was interrupted'}: a better trial may follow, "
+        f'and no adapter has test values. {remedy}; or add --force --reason "WHY" to promote its best trial so far.'
+    )
 
 
 def _gates(stored: "StoredSweep", policy: Path | None) -> "Gates":
@@ -121,7 +140,7 @@ def show_gates(screen: Screen, title: str, results: "tuple[GateResult, ...]") ->
     """Show the rule, values and verdict of each gate, under a title, and the verdict of all gates."""
     from rich.text import Text
 
-    from orchestrator.promotion.gates import verdict_text
+    from orchestrator.promotion.gates.rules import verdict_text
 
     marks = {True: ("✓", "green"), False: ("!", "yellow"), None: ("–", "dim")}
     screen.show(Text(title, "bold"))
@@ -148,8 +167,9 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
     version, card = done.version, done.card
     title = f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples"
     show_gates(screen, title, done.gates)
-    if any(result.refuses or result.passed is False for result in done.gates):
-        screen.show(Text(f"  {_failed_gates_note(version)}", "yellow"), soft_wrap=True)
+    note = _note(version, done.gates)
+    if note:
+        screen.show(Text(note, "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)
     if aliases:
         before = f" (was {done.previous.reference})" if done.previous else ""
@@ -178,15 +198,15 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
 
 def _results_json(results: "tuple[GateResult, ...]") -> "dict[str, object]":
     """Return the verdict of all gates together, and the result of each."""
-    from orchestrator.promotion.gates import overall
+    from orchestrator.promotion.gates.rules import overall
 
     return {"verdict": overall(results).value, "gates": [result.to_json() for result in results]}
 
 
-def _failed_gates_note(version: "Version") -> str:
-    """Return why a version was registered although a gate failed."""
+def _note(version: "Version", gates: "tuple[GateResult, ...]") -> str:
+    """Return the reason of a forced promotion, or how to refuse trials with warnings; "" without either."""
     from orchestrator.promotion.promote import FORCED_BY_TAG, FORCED_REASON_TAG
 
-    if FORCED_REASON_TAG not in version.tags:
-        return "promoted although a gate failed; --strict refuses such trials"
-    return f"promoted with --force by {version.tags[FORCED_BY_TAG]}: {version.tags[FORCED_REASON_TAG]}"
+    if FORCED_REASON_TAG in version.tags:
+        return f"promoted with --force by {version.tags[FORCED_BY_TAG]}: {version.tags[FORCED_REASON_TAG]}"
+    return "promoted with warnings; --strict refuses such trials" if any(g.passed is False for g in gates) else ""

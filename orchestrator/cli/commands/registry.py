@@ -190,10 +190,10 @@ def export(
     A model of full fine-tuning is always merged.
     """
     from orchestrator.assets.models import resolve_model
-    from orchestrator.promotion.export import export_folder, require_rank_scaling
-    from orchestrator.promotion.gguf_export import export_gguf
-    from orchestrator.promotion.gguf_model import export_merged_gguf
-    from orchestrator.promotion.merge import export_merged
+    from orchestrator.promotion.export.gguf_adapter import export_gguf
+    from orchestrator.promotion.export.gguf_model import export_merged_gguf
+    from orchestrator.promotion.export.merge import export_merged
+    from orchestrator.promotion.export.peft_folder import export_folder, require_rank_scaling
     from orchestrator.tracking.logged_models.adapters import read_card
     from orchestrator.tracking.registered.lineage import gate_lines
     from orchestrator.tracking.registered.registry import ModelReference, Registry, registry_errors

@@ -37,21 +37,20 @@ def validate(
     screen = Screen(as_json=as_json)
     results: list[dict[str, object]] = []
     for file in files:
-        data_document: dict[str, Any] = {}
         try:
             spec = read_spec(file, override or (), run_code=run_code or data)
-            if not as_json:
-                searched = len(spec.space.searched)
-                typer.echo(f"{file}: valid ({spec.name}: {searched} searched parameters, sampler {spec.sampler.name})")
-            for warning in spec.warnings:
-                typer.echo(f"warning: {warning}", err=True)
-            if data:
-                data_document = _read_data(screen, spec)
+            lines, data_document = _read_data(spec) if data else ([], {})
         except SpecError as error:
             problems = str(error).splitlines()
         except LoratoryError as error:
             problems = [f"{file}: {error}"]  # from reading the data
         else:
+            if not as_json:
+                searched = len(spec.space.searched)
+                typer.echo(f"{file}: valid ({spec.name}: {searched} searched parameters, sampler {spec.sampler.name})")
+            for warning in spec.warnings:
+                typer.echo(f"warning: {warning}", err=True)
+            _show(screen, lines)
             facts = {"name": spec.name, "warnings": list(spec.warnings)}
             results.append({"file": str(file), "valid": True, "errors": [], **facts, **data_document})
             continue
@@ -62,17 +61,26 @@ def validate(
         raise typer.Exit(2)
 
 
-def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
-    """Read a sweep's data, show its summary and return it as plain values.
+def _show(screen: Screen, lines: list[tuple[str, str]]) -> None:
+    """Show named lines as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 3))
+    for name, line in lines:
+        table.add_row(Text(f"  {name}", style="dim"), Text(line))
+    if lines:
+        screen.show(table)
+
+
+def _read_data(spec: "SweepSpec") -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """Read a sweep's data; return its summary as named lines and as plain values.
 
     Truncated rows are counted only if the model is already on this machine. Nothing is downloaded.
 
     Raises:
         LoratoryError: the data is missing or breaks a rule, or ``data.max_length`` is too short for the task.
     """
-    from rich.table import Table
-    from rich.text import Text
-
     from orchestrator.assets.models import is_on_this_machine
     from orchestrator.objective.loading import load_objective, with_classes
     from orchestrator.objective.truncation import tokenizer_of
@@ -94,10 +102,7 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
         tokenizer = tokenizer_of(spec.model, objective.head)
         objective.encode(splits.train.select(range(1)), tokenizer, shortest_max_length(spec))
     rows = row_counts(splits)
-    table = Table.grid(padding=(0, 3))
-    for name, line in data_lines(rows, summary):
-        table.add_row(Text(f"  {name}", style="dim"), Text(line))
+    lines = [*data_lines(rows, summary)]
     if not is_local:
-        table.add_row(Text("  truncated", style="dim"), f"not counted: the model {spec.model} is not on this machine")
-    screen.show(table)
-    return {"rows": rows, "data_summary": asdict(summary)}
+        lines.append(("truncated", f"not counted: the model {spec.model} is not on this machine"))
+    return lines, {"rows": rows, "data_summary": asdict(summary)}

@@ -21,8 +21,8 @@ class Gates:
             not zero.
         p_value: level of this test, in (0, 1).
         seed_sd: standard deviation of the test metric between seeds, part of the test; None: the default of
-            ``orchestrator.evaluation.seed_noise`` for accuracy and macro-F1, 0 for other metrics; fresh seeds of the
-            candidate measure it.
+            ``orchestrator.evaluation.scores.seed_noise`` for accuracy and macro-F1, 0 for other metrics; fresh seeds of
+            the candidate measure it.
         slice_drop: largest drop of accuracy below the version in use, on each slice of the test rows.
         slice_rows: rows of a slice from which a larger drop refuses the candidate; on smaller slices it warns.
         baseline_gain: smallest gain over the baseline; the gain must also be > 0.
@@ -34,6 +34,7 @@ class Gates:
         near_copies: largest share of the test rows with almost the words of a training row, in [0, 1].
         size_bytes: largest size of the adapter's weights.
         latency_ms: longest time for one row in milliseconds, measured on this machine.
+        latency_ratio: longest time for one row, as a multiple of the base model's time on this machine.
         metrics: range of further stored metrics by name, for example ``test/loss``.
         written: the bounds set by a user. A candidate that breaks one of them is refused; the defaults of
             ``gap``, ``baseline_gain`` and ``near_copies`` only warn.
@@ -54,6 +55,7 @@ class Gates:
     near_copies: float | None = 0.02
     size_bytes: int | None = None
     latency_ms: float | None = None
+    latency_ratio: float | None = None
     metrics: Mapping[str, MetricBound] = field(default_factory=dict)
     written: frozenset[str] = frozenset()
     strict: bool = False

@@ -7,8 +7,11 @@ from pathlib import Path
 _START = b"SQLite format 3\0"
 _SMALLEST = 512
 """Bytes of the smallest page, and so of the smallest database with content."""
-_PRIMARY = 0xFF
-"""The bits of a primary result code in SQLite's extended codes."""
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return the primary result code of an error, without the further bits of SQLite's extended codes."""
+    return error.sqlite_errorcode & 0xFF
 
 
 def is_sqlite(file: Path) -> bool:
@@ -25,7 +28,7 @@ def is_sqlite(file: Path) -> bool:
             connection.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         # a file that SQLite cannot open is open in no connection of this process
-        return error.sqlite_errorcode & _PRIMARY not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
+        return primary_code(error) not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
     return True
 
 

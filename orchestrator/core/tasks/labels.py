@@ -11,8 +11,8 @@ column with missing values."""
 
 
 def folded(name: str) -> str:
-    """Return the name in a form without differences in case, outer spaces and Unicode composition."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
+    """Return the name in a form without differences in case, spaces and Unicode composition."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def mapping_key(written: str) -> str:
@@ -24,7 +24,7 @@ def mapping_key(written: str) -> str:
 def class_of(name: str, classes: Sequence[str]) -> int | None:
     """Return the index of the class called ``name``, or None.
 
-    An exact match comes first. Otherwise case does not matter if exactly one class matches.
+    An exact match comes first. Otherwise case and spaces do not matter if exactly one class matches.
     """
     if name.strip() in classes:
         return classes.index(name.strip())

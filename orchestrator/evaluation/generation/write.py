@@ -9,6 +9,7 @@ from orchestrator.evaluation.measure import batches
 from orchestrator.evaluation.row_independence import rope_length_limit
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -38,7 +39,8 @@ def write(
         max_new_tokens: most tokens of an answer.
         batch_tokens: most padded prompt tokens of a batch of several rows; None chooses by device.
         time_limit_s: longest time for all answers; rows not answered by then are unfinished, and a batch may take one
-            token longer. None: no limit.
+            token longer. The workers of a trial agree before each batch, and finish a batch that they have begun. None:
+            no limit.
     """
     import torch
     from peft import PeftModel
@@ -55,19 +57,41 @@ def write(
     try:
         with torch.inference_mode():
             for rows in parts(base, prompts, max_new_tokens, budget):
-                left_s = None if deadline is None else deadline - time.monotonic()
+                left_s = None if deadline is None else _least(deadline - time.monotonic(), base.device)
                 if left_s is not None and left_s <= 0:
                     found |= dict.fromkeys(rows, LEFT_OUT)
                     continue
                 most = new_tokens(base, len(prompts[rows[0]]), max_new_tokens)
                 # ``generate`` takes from the model's own settings what others leave open.
-                base.generation_config = greedy(base, own, tokenizer, most, left_s)
+                base.generation_config = greedy(base, own, tokenizer, most, None if _has_others() else left_s)
                 written = _batch(model, base, [prompts[row] for row in rows], tokenizer)
                 found |= dict(zip(rows, written, strict=True))
     finally:
         base.generation_config = own
         model.train(training)
     return [found[row] for row in range(len(prompts))]
+
+
+def _has_others() -> bool:
+    """Return whether this process writes together with others, the workers of a trial."""
+    import torch.distributed as dist
+
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _least(left_s: float, device: "torch.device") -> float:
+    """Return the least remaining time of all workers. Each of them must call it before the same batch.
+
+    They compute the forwards of a batch together, so none may leave out a batch that another one writes.
+    """
+    if not _has_others():
+        return left_s
+    import torch
+    import torch.distributed as dist
+
+    least = torch.tensor([left_s], device=device)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    return float(least)
 
 
 def parts(

@@ -102,8 +102,9 @@ def summary_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
         if small:
             named = ", ".join(f"{name} ({count})" for count, name in small[:_NAMED])
             more = f" and {len(small) - _NAMED} more classes" if len(small) > _NAMED else ""
+            # Without data.train, the training split already has all other rows.
+            limit = "remove data.train if it is set" if split == "train" else f"raise data.{split}"
             warnings.append(
-                f"{split} has fewer than {SMALL_CLASS} rows of {named}{more}: {scarcity}. Add rows, or raise "
-                f"data.{split}."
+                f"{split} has fewer than {SMALL_CLASS} rows of {named}{more}: {scarcity}. Add rows, or {limit}."
             )
     return warnings

@@ -1,7 +1,7 @@
 """Finds the classes of a task in its column of labels, for objectives that state none.
 
-The classes are the different values of the column. Values that differ only in case or Unicode composition are one
-class, with the most frequent spelling as its name. ``data.labels`` renames and excludes values.
+The classes are the different values of the column. Values that differ only in case, spaces or Unicode composition
+are one class, with the most frequent spelling as its name. ``data.labels`` renames and excludes values.
 
 The order of the classes, which gives them their ids:
 

@@ -73,8 +73,8 @@ class NearCopies:
         )
         return (
             f"rows with a near-duplicate in another split: {found} (similarity of word pairs ≥ {SIMILARITY:g}; "
-            f"examined rows: {parts}). Scores on them are too good. {FILE} in the sweep's folder lists them. Remove "
-            "one row of each pair, or name a column of their common origin: data.columns: {group: COLUMN}."
+            f"examined rows: {parts}). Scores on them are too good. The sweep lists them in {FILE} in its folder. "
+            "Remove one row of each pair, or name a column of their common origin: data.columns: {group: COLUMN}."
         )
 
 

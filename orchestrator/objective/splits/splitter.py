@@ -121,5 +121,7 @@ def _check_sizes(sizes: Mapping[str, int | None], available: int, source: str) -
             raise DataError(f"{split} needs at least 1 row, got {size}")
     needed = sum(size if size is not None else 1 for size in sizes.values())
     if needed > available:
-        parts = " + ".join(f"{split} {'all the rest' if size is None else size}" for split, size in sizes.items())
-        raise DataError(f"{parts} needs {needed} rows; {source} has {available} usable rows")
+        parts = " + ".join(f"{split} {'at least 1' if size is None else f'{size:,}'}" for split, size in sizes.items())
+        named = " or ".join(f"data.{split}" for split, size in sizes.items() if size is not None)
+        remedy = f"Lower {named}" if available > len(sizes) else "Add rows"
+        raise DataError(f"{parts} rows need {needed:,} rows; {source} has {available:,} usable rows. {remedy}.")

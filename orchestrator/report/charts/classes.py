@@ -1,6 +1,6 @@
 """Charts of the winner's classes on the test rows: scores of each class, and the confusion matrix."""
 
-from orchestrator.evaluation.class_scores import ClassScores
+from orchestrator.evaluation.rows.class_scores import ClassScores
 from orchestrator.report import words
 from orchestrator.report.charts.chart import CYCLE, Chart, figure, plain, shorten
 from orchestrator.report.summary import Summary
@@ -74,7 +74,7 @@ def confusion(summary: Summary) -> Chart | None:
         z=shares,
         zmin=0,
         zmax=1,
-        colorscale=[[0, "rgba(0,114,178,0.04)"], [1, CYCLE[0]]],
+        colorscale=[[0, "rgba(0,114,178,0.04)"], [1, "rgba(0,114,178,0.6)"]],
         text=texts,
         hovertemplate="%{text}<extra></extra>",
         showscale=False,

@@ -42,9 +42,10 @@ def _figure(traces: Sequence[object], metric: str) -> object:
 
 def _message(summary: Summary, metric: str) -> str:
     reported = [record for record in of_the_search(summary.records) if record.reports]
-    stopped = sum(record.state is TrialState.PRUNED for record in reported)
+    pruned = {record.number for record in reported if record.state is TrialState.PRUNED}
+    faint = " (faint)" if pruned - {*_best(summary)} else ""
     message = (
-        f"{len(reported)} trials, {f'{stopped} of them stopped early (faint)' if stopped else 'none stopped early'}."
+        f"{len(reported)} trials, {f'{len(pruned)} of them stopped early{faint}' if pruned else 'none stopped early'}."
     )
     best = summary.leaderboard.best
     if best is None:

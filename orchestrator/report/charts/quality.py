@@ -80,7 +80,7 @@ def pareto_front(summary: Summary) -> Chart | None:
 def splits(summary: Summary) -> Chart | None:
     """Draw the metric on validation, test and shift sets for the best trials and the baseline.
 
-    Test values have their interval. None without a test or shift value.
+    Test and shift values have their interval. None without a test or shift value.
     """
     from plotly import graph_objects as go
 
@@ -100,7 +100,8 @@ def splits(summary: Summary) -> Chart | None:
             above.append(None if interval is None or value is None else interval.high - value)
             below.append(None if interval is None or value is None else value - interval.low)
             texts.append(plain(f"trial {row.number}, {_split(name)}: {words.with_interval(value, interval)}"))
-        error = {"type": "data", "array": above, "arrayminus": below, "symmetric": False, "thickness": 1.2, "width": 3}
+        # Without caps: a value without an interval would get two at its own height.
+        error = {"type": "data", "array": above, "arrayminus": below, "symmetric": False, "thickness": 1.2, "width": 0}
         bars.append(
             go.Bar(
                 x=labels,
@@ -121,10 +122,11 @@ def splits(summary: Summary) -> Chart | None:
         style = {"marker": {"color": MUTED}, "textposition": "none", "hovertemplate": "%{text}<extra></extra>"}
         bars.append(go.Bar(x=labels, y=values, name="baseline", text=texts, **style))
     metric = board.metric.name.rpartition("/")[2].replace("_", " ")
+    shifts = any(name.startswith("shift/") for name in final_metrics)
     first, parts = rows[0], [f"{_split(board.metric.name)} {words.number(rows[0].score, 3)}"]
     parts += [f"{_split(n)} {words.number(first.final[n], 3)}" for n in final_metrics if n in first.final]
     return Chart(
-        title=f"Validation, test and shift sets: {metric}",
+        title=f"Validation{', test and shift sets' if shifts else ' and test'}: {metric}",
         message=f"Trial {first.number}: {', '.join(parts)}.",
         figure=figure(bars, height=340, barmode="group", yaxis={"title": plain(metric)}),
         wide=len(names) > 4,

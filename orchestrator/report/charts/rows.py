@@ -1,7 +1,7 @@
 """Charts of the winner on the test rows: reliability of its probabilities, and its slices."""
 
 from orchestrator.evaluation.calibration import Reliability
-from orchestrator.evaluation.slices import Slice
+from orchestrator.evaluation.rows.slices import Slice
 from orchestrator.report import words
 from orchestrator.report.charts.chart import CYCLE, MUTED, Chart, figure, plain, shorten
 from orchestrator.report.summary import Summary

@@ -132,5 +132,7 @@ def _survival_message(found: Sequence[Stage]) -> str:
     message = f"{first.reached} trials reported at {first.samples:,} samples, {last.reached} at {last.samples:,}."
     if not any(pruned.values()):
         return f"{message} No trial was stopped early."
-    most = max(pruned, key=lambda samples: pruned[samples])
-    return f"{message} {sum(pruned.values())} were stopped early, most of them ({pruned[most]}) at {most:,}."
+    most, total = max(pruned, key=lambda samples: pruned[samples]), sum(pruned.values())
+    stopped = "1 was" if total == 1 else f"{total} were"
+    where = f"at {most:,}" if pruned[most] == total else f"most of them ({pruned[most]}) at {most:,}"
+    return f"{message} {stopped} stopped early, {where}."

@@ -34,12 +34,12 @@ def training_rows(summary: Summary) -> Chart | None:
             hovertemplate="%{x:,} rows: mean %{y:.4f}<extra></extra>",
         ),
     ]
-    if curve.gains:
-        ends = [sorted((present.mean + sign * gain.low, present.mean + sign * gain.high)) for gain in curve.gains]
-        values = [present.mean + sign * gain.value for gain in curve.gains]
+    if gains := curve.forecasts.gains:
+        ends = [sorted((present.mean + sign * gain.low, present.mean + sign * gain.high)) for gain in gains]
+        values = [present.mean + sign * gain.value for gain in gains]
         traces.append(
             go.Scatter(
-                x=[gain.rows for gain in curve.gains],
+                x=[gain.rows for gain in gains],
                 y=values,
                 mode="markers",
                 marker={"color": CYCLE[1], "size": 9, "symbol": "diamond-open"},

@@ -61,8 +61,8 @@ class Guard:
                 return
             if body is not None:  # None: the client has left
                 await self._app(scope, _replay(body, receive), counted)
-        except Exception:
-            status.append(500)  # the outermost middleware answers it
+        except Exception:  # any: the outermost middleware answers it
+            status.append(500)
             raise
         finally:
             if status:

@@ -29,6 +29,12 @@ _READER_FAULTS = (LookupError, ValueError, TypeError, AttributeError, Arithmetic
 _INT_LIMIT = 2**63
 """Databases and arrays hold integers between minus this value and this value."""
 _INT_RULE = "a whole number between -2^63 and 2^63 is needed"
+_REMEDIES = {
+    "\\t": "indent with spaces, not tabs",
+    "mapping values are not allowed": "put a value with a colon in quotes; keys of one section start in one column",
+    "<block end>": "the keys of one section must start in the same column",
+}
+"""Remedies by a part of the parser's message."""
 _TOO_DEEP = f"values are nested more than {_MAX_DEPTH} levels deep"
 
 
@@ -59,7 +65,8 @@ def read_yaml(text: str, problems: Problems, path: KeyPath, place: Callable[[int
         where = reader.at(mark) if mark else place(1, 1)
         reason = (error.problem or error.context) if isinstance(error, MarkedYAMLError) else str(error).splitlines()[0]
         problems.places[path] = (where, where)
-        problems.add(path, f"is not valid YAML, {reason}")
+        remedy = next((f"; {remedy}" for part, remedy in _REMEDIES.items() if part in str(reason)), "")
+        problems.add(path, f"is not valid YAML, {reason}{remedy}")
         return None
     if node is None:
         problems.places.setdefault(path, (place(1, 1), place(1, 1)))

@@ -71,6 +71,11 @@ class GatesSection(Section):
         description="longest time for one row of the largest length in milliseconds: the 95th percentile, measured on "
         "this machine's CPU by each promotion",
     )
+    latency_ratio: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        default=None,
+        description="longest time for one row as a multiple of the base model's time without the adapter, measured in "
+        "turns on this machine's CPU; of a model that writes, the time to the first token",
+    )
     metrics: dict[Short, MetricRange] = Field(
         default={}, max_length=MAX_ITEMS, description="ranges of further stored metrics by name, such as test/loss"
     )

@@ -80,6 +80,8 @@ def _hint(error: ErrorDetails) -> str:
     kind, path = error["type"], location(error)
     if kind == "string_type" and isinstance(error["input"], int | float):
         return "; put it in quotes"
+    if kind == "model_type" and path[:2] == ("search", "space") and len(path) == 3:
+        return f"; write {{{'choices' if isinstance(error['input'], list) else 'value'}: {yaml_text(error['input'])}}}"
     if kind == "too_long" and path[:2] == ("search", "space") and path[-1] == "choices":
         return "; write a range of numbers as low and high"
     return ""
@@ -91,6 +93,8 @@ def unknown_key(path: KeyPath) -> str:
     key, known = str(path[-1]), _keys(schema, path[:-1])
     homes = [section for section in _keys(schema, ()) if key in _keys(schema, (section,))]
     homes += ["search.space"] if key in _keys(schema, ("search", "space", "rank")) else []
+    if re.fullmatch(r"\d[\d.eE+-]*", key):
+        return "unknown key; write decimals with a point: 1.5, not 1,5"
     hint = did_you_mean(key, known)
     if not hint and homes:
         hint = f"; it belongs in {homes[0]}"

@@ -216,7 +216,7 @@ class Search(Section):
     prefer: Annotated[list[Annotated[Preferred, Field(strict=False)]], AfterValidator(_distinct)] = Field(
         default=[*PREFER],
         description="choice among kept adapters that cannot be told apart on the test rows, the most important first: "
-        "rank, gap (overfit gap), loss (of validation) or samples, each the smallest",
+        "rank, gap (overfit gap), loss (of validation, in any report) or samples, each the smallest",
     )
     prior: Annotated[PriorName, Field(strict=False)] = Field(
         default=PriorName.SHIPPED,

@@ -9,6 +9,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.names import check_metric_names
 from orchestrator.core.sweeps.plan import EngineName
 from orchestrator.core.sweeps.policy import PriorName
+from orchestrator.core.system.python_file import parsed_file
 from orchestrator.core.tasks.function import FunctionPlan, file_digest, split_reference
 from orchestrator.core.tasks.objective_facts import ObjectiveFacts
 from orchestrator.spec.document.problems import Problems, yaml_text
@@ -17,7 +18,6 @@ from orchestrator.spec.sections.function import FunctionSection
 from orchestrator.spec.sections.sweep_file import SweepFile
 from orchestrator.spec.values.sources import SourceReader
 
-_MOST_BYTES = 2**20
 _ITS_OWN = ("model", "quantisation", "data", "adapter", "training", "preference")
 _PARAMETERS = {"run": "config and report", "test": "config and checkpoint"}
 
@@ -140,18 +140,7 @@ def _takes_two(arguments: ast.arguments) -> bool:
 
 def _defined(path: Path) -> dict[str, ast.arguments | None]:
     """Return the names bound at the top level of a file, with the parameters of its functions."""
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise UserError(f"{path}: a file has at most {_MOST_BYTES // 1024} KiB, got more")
-        module = ast.parse(content, str(path))
-    except SyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: SyntaxError: {error}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read, {error.strerror}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{path}: is not valid Python: {error}") from error
+    module = parsed_file(path, str(path))
     found: dict[str, ast.arguments | None] = {}
     for node in ast.walk(module):  # a name may be bound inside an if or a try
         if isinstance(node, ast.Import | ast.ImportFrom):

@@ -12,12 +12,12 @@ _REASONS = {
     VALIDATION: "none: it chose the trial",
     SHIFT: "none: no rows stored",
     "forgetting/": "none: no rows stored",
-    "overfit_gap_at_best": "none",
+    "overfit_gap_at_best": "none: no rows stored",
 }
 """The cell of a metric without an interval, by the beginning of its name; other metrics are no scores."""
 _WHY = {
     VALIDATION: "Validation values have no interval: they chose the trial and its checkpoint, so they are optimistic.",
-    SHIFT: "Shift values have no interval: only the results of single test rows are stored.",
+    SHIFT: "A shift value has no interval if an earlier version measured it, or if the search chose by its shift set.",
 }
 
 
@@ -29,13 +29,17 @@ def measured(card: "AdapterCard", names: Sequence[str] | None = None) -> str:
         names: the metrics shown, in their order; None: all.
     """
     values = {name: card.metrics[name] for name in (card.metrics if names is None else names)}
-    why = [text for start, text in _WHY.items() if any(name.startswith(start) for name in values)]
+    without = [name for name in values if name not in card.intervals]
+    why = [text for start, text in _WHY.items() if any(name.startswith(start) for name in without)]
     if not card.intervals:
         rows = "\n".join(f"| {name} | {_number(value)} |" for name, value in values.items())
         return "\n".join([f"| metric | value |\n|---|---|\n{rows}", *(f"\n{text}" for text in why)])
     lines = ["| metric | value | 95 % interval |", "|---|---|---|"]
     lines += [f"| {name} | {_number(value)} | {_interval(card, name)} |" for name, value in values.items()]
-    sources = [f"- {name}: {limits.sources}" for name, limits in card.intervals.items()]
+    by_sources: dict[str, list[str]] = {}
+    for name, limits in card.intervals.items():
+        by_sources.setdefault(limits.sources, []).append(name)
+    sources = [f"- {', '.join(names)}: {text}" for text, names in by_sources.items()]
     lines += ["", "Each interval holds:", "", *sources]
     test = "The test rows were read once and chose nothing, so their intervals need no correction."
     return "\n".join([*lines, "", " ".join([test, *why])])

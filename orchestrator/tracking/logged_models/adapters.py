@@ -22,11 +22,12 @@ from orchestrator.core.trials.manifest import read
 from orchestrator.core.trials.trial import TrialRecord
 from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
-from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
-from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
+from orchestrator.evaluation.measurement_file import kept_validation
+from orchestrator.evaluation.scores.adapter_intervals import GAP, adapter_intervals
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.objective.protocol import Head
 from orchestrator.tracking.runs.description import sweep_key
-from orchestrator.tracking.runs.summary import summary
+from orchestrator.tracking.runs.summary import OVERFIT_GAP, summary
 
 CARD = "loratory.json"
 CONFIG = "adapter_config.json"
@@ -79,7 +80,7 @@ class AdapterCard:
         label_values: class name by value in the data.
         label_counts: number of rows by split and class name.
         metrics: summary, shift and test metrics of this checkpoint.
-        intervals: interval of each test metric with stored rows: ``low``, ``high``, ``level``, ``rows``, ``seed_sd``.
+        intervals: interval of each metric with stored rows: ``low``, ``high``, ``level``, ``rows``, ``seed_sd`` ...
         params: the trial's searched parameters.
         rslora: whether the scaling is alpha / sqrt(rank); some programs ignore it.
         padding_side: the side of the padding in a classifier's rows, ``right`` or ``left``.
@@ -263,12 +264,9 @@ class SweepAdapters:
         )
 
     def _intervals(self, trial: TrialRecord, training_rows: int | None) -> dict[str, MetricInterval]:
-        """Return the intervals of the trial's test metrics; none without stored rows."""
-        measured = kept_measurement(self.sweep_dir, trial, self.metric)
-        if measured is None:
-            return {}
-        found = metric_intervals(measured.metrics, measured.rows, training_rows)
-        return {f"test/{name}": interval for name, interval in found.items()}
+        """Return the intervals of the card's metrics; none without stored rows."""
+        found = adapter_intervals(self.sweep_dir, trial, self.metric, training_rows)
+        return {OVERFIT_GAP if name == GAP else name: interval for name, interval in found.items()}
 
 
 def split_data(sweep: SweepRecord) -> tuple[SplitData, ...]:

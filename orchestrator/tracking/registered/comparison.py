@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.core.space import ParamValue
-from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.tracking.logged_models.adapters import AdapterCard
 
 

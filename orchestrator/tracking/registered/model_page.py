@@ -37,7 +37,7 @@ def describe_model(location: Location, name: str) -> None:
         metric = None if holder is None or card is None else _main_metric(card, holder.tags.get(METRIC_TAG))
         text = model_description(name, None if holder is None else holder.version, card, metric)
         _write(connect(location), name, redact(text))
-    except Exception as error:
+    except Exception as error:  # errors of MLflow, of its HTTP client and of SQL have no common base
         if not (is_refusal(error) or isinstance(error, OSError)):
             raise
         logger.warning("the model %s has no new description: %s", name, error)
@@ -51,7 +51,7 @@ def _main_metric(card: "AdapterCard", searched: str | None) -> str | None:
         searched: the searched metric; None: an early version of Loratory registered the adapter.
     """
     if searched is None:
-        return next((name for name in card.metrics if name in card.intervals), None)
+        return next((name for name in card.metrics if name in card.intervals and name.startswith("test/")), None)
     name = searched.rpartition("/")[2]
     return next((each for each in (f"test/{name}", f"best_val_{name}") if each in card.metrics), None)
 

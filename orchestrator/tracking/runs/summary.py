@@ -9,6 +9,8 @@ from orchestrator.core.sweeps.facts import SweepFacts
 from orchestrator.core.trials.ranking import ranked_by_result, score_key
 from orchestrator.core.trials.trial import TrialRecord
 
+OVERFIT_GAP = "overfit_gap_at_best"
+"""Summary name of ``gap/loss``."""
 A_MOMENT_S = 0.001
 """Added to the time of a replacing value, in seconds: MLflow shows the newest value of a step."""
 
@@ -42,7 +44,7 @@ def summary(samples: int, metrics: Mapping[str, float]) -> dict[str, float]:
         elif kind == "train":
             values[f"train_{rest}_at_best"] = value
         elif kind == "gap":
-            values["overfit_gap_at_best" if rest == "loss" else f"{rest}_gap_at_best"] = value
+            values[OVERFIT_GAP if rest == "loss" else f"{rest}_gap_at_best"] = value
     return values
 
 

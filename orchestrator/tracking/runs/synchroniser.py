@@ -111,7 +111,7 @@ class Synchroniser:
             return False
         try:
             write()
-        except Exception as error:
+        except Exception as error:  # errors of MLflow, of its HTTP client and of SQL have no common base
             if not is_refusal(error):
                 raise
             self._refusals[item] = self._refusals.get(item, 0) + 1

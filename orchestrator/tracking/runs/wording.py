@@ -44,7 +44,7 @@ def trial_params(trial: TrialRecord, description: SweepDescription) -> dict[str,
 
 def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescription) -> dict[str, str]:
     """Return the changing tags of a trial's run."""
-    tags = {"state": trial.state.value, "sweep": sweep.reference}
+    tags = {"state": state_word(trial.state, sweep.status), "sweep": sweep.reference}
     if trial.reason:
         tags["reason"] = trial.reason
     if isinstance(description.metric, Goal) and description.metric.constraints and trial.ended:

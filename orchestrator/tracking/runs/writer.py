@@ -54,13 +54,14 @@ class RunWriter:
         experiment = self.client.get_experiment_by_name(self._sweep.name)
         views = view_tags(self._sweep, self._description.metric)
         if experiment is None:
-            artifacts = None if location.artifacts is None else (location.artifacts / self._sweep.name).as_uri()
+            folder = location.new_artifacts
+            artifacts = None if folder is None else (folder / self._sweep.name).as_uri()
             return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts, tags=views))
         if experiment.lifecycle_stage != "active":
             self.client.restore_experiment(experiment.experiment_id)
         try:
             _write_tags(self.client, experiment, views)
-        except Exception as error:
+        except Exception as error:  # errors of MLflow, of its HTTP client and of SQL have no common base
             if not is_refusal(error):
                 raise
             logger.warning("the store refuses the view of %s: %s", self._sweep.reference, error)  # runs are possible
@@ -165,9 +166,10 @@ def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metri
         if names_a_sweep(experiment.tags.get(ALL_VIEW, "")):
             del views[ALL_VIEW]
         _write_tags(client, experiment, views)
-    except Exception as error:
+    except Exception as error:  # errors of MLflow, of its HTTP client and of SQL have no common base
         if not is_refusal(error):
             raise
+        logger.info("the view of %s is not written: %s", sweep.reference, error)
         return False  # a user may read the store and not write to it
     return True
 

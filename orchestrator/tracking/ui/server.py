@@ -66,9 +66,9 @@ def _command(location: Location, address: str) -> list[str]:
     host, _, port = address.removeprefix("http://").rpartition(":")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port, "--workers", "1"]
     command += ["--app-name", APP]
-    if location.artifacts is not None:
-        location.artifacts.mkdir(parents=True, exist_ok=True)
-        command += ["--artifacts-destination", str(location.artifacts)]
+    if location.new_artifacts is not None:
+        location.new_artifacts.mkdir(parents=True, exist_ok=True)
+        command += ["--artifacts-destination", str(location.new_artifacts)]
     return command
 
 

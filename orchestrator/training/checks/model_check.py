@@ -18,6 +18,7 @@ from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.objective.rows.converted import row_parts
+from orchestrator.objective.rows.selection import first_rows
 from orchestrator.objective.rows.text_pairs import row_texts
 from orchestrator.spec.sections.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -119,8 +120,7 @@ class CheckedModel:
         unknown = self.tokenizer.unk_token_id
         if unknown is None:
             return 0.0
-        some = rows.select(range(min(_UNKNOWN_ROWS, len(rows))))
-        tokens = [token_id for ids in self._ids(some, None) for token_id in ids]
+        tokens = [token_id for ids in self._ids(first_rows(rows, _UNKNOWN_ROWS), None) for token_id in ids]
         return tokens.count(unknown) / len(tokens) if tokens else 0.0
 
     def _ids(self, rows: "datasets.Dataset", max_length: int | None) -> Iterator[Sequence[int]]:

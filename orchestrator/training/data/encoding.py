@@ -22,6 +22,7 @@ from orchestrator.core.trials.manifest import sync
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.objective.rows.digest import digest, has_slices
 from orchestrator.objective.rows.encoded_rows import EncodedRows, EncodedTable
+from orchestrator.objective.rows.selection import parts_of
 
 if TYPE_CHECKING:
     import datasets
@@ -135,8 +136,7 @@ class Encoder:
         return folder
 
     def _parts(self, rows: "datasets.Dataset", max_length: int) -> "Iterator[pa.RecordBatch]":
-        for start in range(0, len(rows), PART):
-            part = rows.select(range(start, min(start + PART, len(rows))))
+        for part in parts_of(rows, PART):
             examples = self._objective.encode(part, self._tokenizer, max_length)
             if examples:
                 yield _batch_of(examples)

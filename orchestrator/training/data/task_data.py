@@ -18,6 +18,7 @@ from orchestrator.evaluation.generation.answers import AnswerRows
 from orchestrator.objective.protocol import Example, Objective, Splits, WritesAnswers
 from orchestrator.objective.rows.digest import digest
 from orchestrator.objective.rows.encoded_rows import class_ids_of, joined
+from orchestrator.objective.rows.selection import first_rows
 from orchestrator.objective.splits import Fold, folds
 from orchestrator.objective.windows import of_rows, rows_of
 from orchestrator.training.data.encoding import Encoder
@@ -139,8 +140,7 @@ class TaskData:
         assert isinstance(objective, WritesAnswers), "the plan measures answers"
         key = (name, length, task.fold if name == "validation" else None, count)
         if key not in self._answers:
-            rows = self._rows_to_answer(name, task)
-            rows = rows.select(range(min(count, len(rows))))
+            rows = first_rows(self._rows_to_answer(name, task), count)
             prompts = objective.prompts(rows, self.tokenizer, length)
             # One length is kept, as in ``split``.
             self._answers = {kept: each for kept, each in self._answers.items() if kept[1] == length}

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.core.errors import LoratoryError, UserError
-from orchestrator.core.trials.row_measures import Measurement, RowMeasures
+from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.core.trials.trial import Report, TrialTask
-from orchestrator.evaluation.forgetting import GENERAL, behaviour, forgetting
+from orchestrator.evaluation.forgetting import GENERAL, Behaviour, behaviour, forgetting, forgetting_rows
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import objective_of
 from orchestrator.training.answers import write_and_score
@@ -66,7 +66,8 @@ class SoloEngine:
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Return the measurement of a checkpoint, or of its ``adapter`` folder, in float32 on a split."""
         if split == GENERAL:
-            return self._measure_general(checkpoint)
+            before, after = self._behaviours(checkpoint)
+            return Measurement(metrics=forgetting(before, after), rows=forgetting_rows(before, after))
         [(_, measurement)] = self.measure_each(checkpoint, task, [split])
         return measurement
 
@@ -95,8 +96,12 @@ class SoloEngine:
                         found = write_and_score(model, context, wanted).added_to(found)
                     yield name, found
 
-    def _measure_general(self, checkpoint: Path) -> Measurement:
-        """Return the metrics of forgetting of a checkpoint; see ``evaluation.forgetting``. No rows are measured."""
+    def forgetting(self, checkpoint: Path) -> Mapping[str, float]:
+        """Return the metrics of forgetting of a checkpoint; see ``evaluation.forgetting``."""
+        return forgetting(*self._behaviours(checkpoint))
+
+    def _behaviours(self, checkpoint: Path) -> tuple[Behaviour, Behaviour]:
+        """Return the behaviour on general text of the base model without and with a checkpoint."""
         import torch
 
         context, adapter = self._context, _adapter_of(checkpoint)
@@ -108,8 +113,7 @@ class SoloEngine:
                 context.without_adapter = behaviour(base.model, head, texts)
             model = with_adapter(base, adapter)
             with merged(model):
-                metrics = forgetting(context.without_adapter, behaviour(model, head, texts))
-        return Measurement(metrics=metrics, rows=RowMeasures(losses=(), units=()))
+                return context.without_adapter, behaviour(model, head, texts)
 
     def close(self) -> None:
         """Free the rows; calling it again does nothing."""
@@ -156,7 +160,7 @@ class SoloRun:
         measured = self._engine.measure_each(checkpoint, self._task, splits) if splits else ()
         metrics = self._context.finals(self._folder, best_samples, measured)
         if forgetting:
-            metrics |= self._engine.measure(checkpoint, self._task, GENERAL).metrics
+            metrics |= self._engine.forgetting(checkpoint)
         return metrics
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from orchestrator.core.trials.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.generation.answers import LEFT_OUT, Answer, score
 from orchestrator.evaluation.generation.metrics import bleu, row_scores
 from orchestrator.evaluation.generation.tokens import tokens
-from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals
+from orchestrator.evaluation.scores.score_intervals import adapter_ties, metric_intervals
 
 
 @pytest.mark.parametrize(

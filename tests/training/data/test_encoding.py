@@ -13,7 +13,7 @@ import pytest
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from orchestrator.assets import token_store
-from orchestrator.assets.code_digest import code_of
+from orchestrator.assets.code_digest import code_of, installed_packages
 from orchestrator.assets.tables.large import read_large
 from orchestrator.assets.tables.values import TaskColumns
 from orchestrator.assets.tokens import load_tokenizer
@@ -204,6 +204,37 @@ def test_imported_modules_and_named_files_count(tmp_path: Path, monkeypatch: pyt
     (tmp_path / changed).write_text("another = 1")
     code_of.cache_clear()
     assert code_of(frozenset({tmp_path / "objective.py"})) != first
+
+
+def test_installed_packages_outside_of_the_environment_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder of ``pip install --target`` on PYTHONPATH; a project with an egg-info is the user's own."""
+    place, objective = tmp_path / "packages", frozenset({tmp_path / "objective.py"})
+    contents = {
+        tmp_path / "objective.py": "import heavy.part\nimport light\nimport mine\n",
+        place / "heavy" / "__init__.py": "",
+        place / "heavy" / "part.py": "value = 1",
+        place / "light.py": "value = 1",
+        place / "mine.py": "value = 1",
+        place / "heavy-1.0.dist-info" / "METADATA": "Metadata-Version: 2.1\nName: heavy\nVersion: 1.0\n",
+        place / "heavy-1.0.dist-info" / "RECORD": "heavy/__init__.py,,\nheavy/part.py,,\nlight.py,,\n",
+        place / "mine.egg-info" / "PKG-INFO": "Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n",
+        place / "mine.egg-info" / "SOURCES.txt": "mine.py\n",
+    }
+    for file, content in contents.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    monkeypatch.syspath_prepend(str(place))
+    first = code_of(objective)
+    for installed in ("heavy/__init__.py", "heavy/part.py", "light.py"):
+        (place / installed).write_text("value = 2")
+    code_of.cache_clear()
+    assert code_of(objective) == first
+    (place / "mine.py").write_text("value = 2")
+    code_of.cache_clear()
+    assert code_of(objective) != first
+    assert "heavy-1.0.dist-info" in installed_packages.__wrapped__()
 
 
 def test_folder_that_cannot_be_made_keeps_rows_in_memory(

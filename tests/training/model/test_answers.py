@@ -9,57 +9,37 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.sweeps.plan import EnginePlan
 from orchestrator.objective.extractive_qa.extractive_qa import END, START
 from orchestrator.objective.windows import rows_of
 from orchestrator.training.checks.rehearsal import rehearse
 from orchestrator.training.context import EngineContext
-from orchestrator.training.engine import Engine
 from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.solo.engine import SoloEngine
-from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_answers import TinyAnswers
 from tests.fakes.tiny_models import tiny_bert, without_dropout
-from tests.training.packed.packs import MADE_UP, task
+from tests.training.packed.packs import task
+from tests.training.plans import reports, tiny_plan
 
+POINTS = (16, 40)
 TRIALS = [task(0, epochs=1.0, learning_rate=1e-2), task(1, epochs=1.0, batch_size=4, learning_rate=3e-3)]
 
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> EnginePlan:
     folder = without_dropout(tiny_bert(tmp_path_factory.mktemp("model") / "model"))
-    return EnginePlan(
-        objective="made up",
-        model=Source(origin=Origin.LOCAL, name=str(folder)),
-        data=DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10),
-        report_points=(16, 40),
-        rows_per_epoch=40,
-        sweep_dir=str(tmp_path_factory.mktemp("sweep")),
-        metric="val/f1",
-        precision=Precision.FLOAT32,
-        device="cpu",
-    )
-
-
-def reports(engine: Engine, points: tuple[int, ...] = (16, 40)) -> list[list[dict[str, float]]]:
-    found = []
-    with closing(engine):
-        for trial in TRIALS:
-            with closing(engine.start(trial)) as run:
-                found.append([learned(run.advance(point)) for point in points])
-    return found
+    return tiny_plan(folder, tmp_path_factory.mktemp("sweep"), report_points=POINTS, metric="val/f1")
 
 
 def test_both_engines_and_plain_libraries_agree(plan: EnginePlan, tmp_path: Path) -> None:
     objective = TinyAnswers()
     assert rehearse(objective, objective.splits(plan.data), plan) is None
-    solo = reports(SoloEngine(EngineContext(plan, objective)))
+    solo = reports(SoloEngine(EngineContext(plan, objective)), TRIALS, POINTS)
     plan = replace(plan, sweep_dir=str(tmp_path))
     engine = MixedEngine(EngineContext(plan, objective))
     assert engine.capacity(2, measure=False).packs
-    reports(engine, (16,))
-    packed = reports(MixedEngine(EngineContext(plan, objective)))  # resumed from its first report
+    reports(engine, TRIALS, POINTS[:1])
+    packed = reports(MixedEngine(EngineContext(plan, objective)), TRIALS, POINTS)  # resumed from its first report
     tokenizer = AutoTokenizer.from_pretrained(plan.model.name)
     examples = objective.encode(objective.splits(plan.data).validation, tokenizer, 32)
     assert len(rows_of(examples)) == 20 < len(examples)

@@ -1,7 +1,6 @@
 """Several labels per text, regression and text pairs train alike in both engines, and plain libraries agree."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from objectives.multi_label import MultiLabel
 from objectives.regression import Regression
-from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.sweeps.plan import EnginePlan, Precision
+from orchestrator.core.data import DataPlan
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.training.context import EngineContext
-from orchestrator.training.engine import Engine
 from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.solo.engine import SoloEngine
-from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import tiny_bert, without_dropout
 from tests.fakes.tiny_objective import TinyClassification, tiny_splits
-from tests.training.packed.packs import MADE_UP, task
+from tests.training.packed.packs import task
+from tests.training.plans import reports, tiny_plan
 
 
 def with_vectors(plan: DataPlan, width: int, scale: float) -> Splits:
@@ -80,34 +77,16 @@ CASES: list[tuple[Objective, str]] = [
 @pytest.mark.parametrize(("objective", "problem"), CASES)
 def test_both_engines_and_plain_libraries_agree(objective: Objective, problem: str, tmp_path: Path) -> None:
     folder = without_dropout(tiny_bert(tmp_path / "model"))
-    plan = EnginePlan(
-        objective="made up",
-        model=Source(origin=Origin.LOCAL, name=str(folder)),
-        data=DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10),
-        report_points=(40,),
-        rows_per_epoch=40,
-        sweep_dir=str(tmp_path / "solo"),
-        metric="val/loss",
-        precision=Precision.FLOAT32,
-        device="cpu",
-    )
+    plan = tiny_plan(folder, tmp_path / "solo")
     trials = [task(0, epochs=1.0, learning_rate=1e-2), task(1, epochs=1.0, batch_size=4, learning_rate=3e-3)]
 
-    def reports(engine: Engine) -> list[dict[str, float]]:
-        found = []
-        with closing(engine):
-            for trial in trials:
-                with closing(engine.start(trial)) as run:
-                    found.append(learned(run.advance(40)))
-        return found
-
-    solo = reports(SoloEngine(EngineContext(plan, objective)))
-    engine = MixedEngine(EngineContext(replace(plan, sweep_dir=str(tmp_path / "packed")), objective))
+    solo = reports(SoloEngine(EngineContext(plan, objective)), trials)
+    engine = MixedEngine(EngineContext(tiny_plan(folder, tmp_path / "packed"), objective))
     assert engine.capacity(2, measure=False).packs
-    packed = reports(engine)
+    packed = reports(engine, trials)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = objective.encode(objective.splits(plan.data).validation, tokenizer, 32)
-    for one, other, trial in zip(solo, packed, trials, strict=True):
+    for (one,), (other,), trial in zip(solo, packed, trials, strict=True):
         assert {f"val/{name}" for name in objective.metrics} <= one.keys()
         assert other == pytest.approx(one, rel=1e-3, abs=1e-5, nan_ok=True)
         adapter = tmp_path / f"packed/trials/000{trial.number}/checkpoint-40/adapter"

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
@@ -23,6 +22,7 @@ from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, without_dropout
 from tests.fakes.tiny_objective import TinyCausal
 from tests.plain_peft import PlainPeft
 from tests.training.packed.packs import MADE_UP, task
+from tests.training.plans import tiny_plan
 
 OBJECTIVE = TinyCausal()
 
@@ -41,17 +41,7 @@ def tied(tmp_path: Path) -> Source:
 
 def trained(build: Callable[[EngineContext], Engine], model: Source, folder: Path, targets: str) -> float:
     """Train a PiSSA trial; return its validation loss."""
-    plan = EnginePlan(
-        objective="made up",
-        model=model,
-        data=DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10),
-        report_points=(40,),
-        rows_per_epoch=40,
-        sweep_dir=str(folder),
-        metric="val/loss",
-        precision=Precision.FLOAT32,
-        device="cpu",
-    )
+    plan = tiny_plan(model, folder)
     trial = task(0, epochs=1.0, learning_rate=1e-2, init="pissa", target_modules=targets)
     with closing(build(EngineContext(plan, OBJECTIVE))) as engine, closing(engine.start(trial)) as run:
         return run.advance(40).metrics["val/loss"]

@@ -18,7 +18,7 @@ from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.promotion.merge import export_merged
+from orchestrator.promotion.export.merge import export_merged
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.data.order import data_order
 from orchestrator.training.model.base_model import AUTO_CLASSES

@@ -21,7 +21,7 @@ from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.promotion.export import export_folder
+from orchestrator.promotion.export.peft_folder import export_folder
 from orchestrator.tracking.logged_models.adapter_model import AdapterRunner
 from orchestrator.training.checks.adapter_check import check_adapters
 from orchestrator.training.context import EngineContext

@@ -10,12 +10,15 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 from torch.multiprocessing.spawn import spawn
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.methods.deepspeed import NAMED, ZERO, Config
 from orchestrator.core.sweeps.plan import EnginePlan, Precision
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import Report, TrialTask
+from orchestrator.evaluation.generation.answers import LEFT_OUT
+from orchestrator.evaluation.generation.write import write
 from orchestrator.training.build import build_engine
 from orchestrator.training.solo.group import train_share
 from tests import needs
@@ -131,6 +134,25 @@ def test_two_workers_train_as_one(config: Config | None, plan: EnginePlan, alone
     divided = replace(plan, sweep_dir=str(tmp_path / "sweep"), workers=2, deepspeed=config)
     spawn(work, (divided, TASK, str(tmp_path / "store")), nprocs=2)
     compare(divided, TASK, plan, alone)
+
+
+def write_late(rank: int, model: str, store: str) -> None:
+    """Write answers in one of two workers; the time of the second one alone is over."""
+    os.environ |= {"GLOO_SOCKET_IFNAME": "lo"}
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    loaded, tokenizer = AutoModelForCausalLM.from_pretrained(model), AutoTokenizer.from_pretrained(model)
+    prompts = [[7, 8], [9, 10, 11], [12]]
+    whole = write(loaded, prompts, tokenizer, 4)
+    assert LEFT_OUT not in whole
+    assert write(loaded, prompts, tokenizer, 4, batch_tokens=1, time_limit_s=3600.0) == whole
+    limit_s = 3600.0 if rank == 0 else 0.0
+    assert write(loaded, prompts, tokenizer, 4, batch_tokens=1, time_limit_s=limit_s) == [LEFT_OUT] * 3
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_workers_agree_on_the_time_limit_of_answers(tmp_path: Path) -> None:
+    spawn(write_late, (str(tiny_llama(tmp_path / "llama")), str(tmp_path / "store")), nprocs=2)
 
 
 @pytest.mark.extended

@@ -155,16 +155,16 @@ def grow_while_faster(first: int, most: int, rate: Callable[[int], float | None]
     """
     slots, speed = first, rate(first)
     if speed is None:
-        return slots, f"{slots} do not fit"
+        return slots, f"no memory for {slots}"
     while slots < most:
         more = min(2 * slots, most)
         faster = rate(more)
         if faster is None:
-            return slots, f"{slots} train {speed:,.0f} tokens/s, and {more} do not fit"
+            return slots, f"measured {speed:,.0f} tokens/s, and no memory for {more} together"
         if faster < MIN_SPEEDUP * speed:
-            return slots, f"{slots} train {speed:,.0f} tokens/s, and {more} {faster:,.0f}"
+            return slots, f"measured {speed:,.0f} tokens/s, with {more} together {faster:,.0f}"
         slots, speed = more, faster
-    return slots, f"{slots}, the maximum, train {speed:,.0f} tokens/s"
+    return slots, f"the maximum; measured {speed:,.0f} tokens/s"
 
 
 def shrink_to_fit(slots: int, free_mb: float, used_mb: Callable[[int], float | None]) -> tuple[int, str]:
@@ -178,9 +178,9 @@ def shrink_to_fit(slots: int, free_mb: float, used_mb: Callable[[int], float | N
     while True:
         used = used_mb(slots)
         if used is not None and used <= MEMORY_SHARE * free_mb:
-            return slots, f"the largest take {used:,.0f} of {free_mb:,.0f} MiB"
+            return slots, f"with the largest configuration they need {used:,.0f} of {free_mb:,.0f} MiB"
         if slots == 1:
-            return 1, f"one of the largest takes more than {MEMORY_SHARE:.0%} of {free_mb:,.0f} MiB"
+            return 1, f"one trial of the largest needs more than {MEMORY_SHARE:.0%} of {free_mb:,.0f} MiB"
         slots //= 2
 
 

@@ -18,11 +18,11 @@ from tests.training.packed.packs import World
 @pytest.mark.parametrize(
     ("rates", "slots", "why"),
     [
-        ({1: 100, 2: 190, 4: 200}, 2, "2 train 190 tokens/s, and 4 200"),
-        ({1: 100, 2: 109}, 1, "1 train 100 tokens/s, and 2 109"),
-        ({1: 100, 2: 190, 4: None}, 2, "2 train 190 tokens/s, and 4 do not fit"),
-        ({1: 100, 2: 200, 4: 400, 6: 500}, 6, "6, the maximum, train 500 tokens/s"),
-        ({1: None}, 1, "1 do not fit"),
+        ({1: 100, 2: 190, 4: 200}, 2, "measured 190 tokens/s, with 4 together 200"),
+        ({1: 100, 2: 109}, 1, "measured 100 tokens/s, with 2 together 109"),
+        ({1: 100, 2: 190, 4: None}, 2, "measured 190 tokens/s, and no memory for 4 together"),
+        ({1: 100, 2: 200, 4: 400, 6: 500}, 6, "the maximum; measured 500 tokens/s"),
+        ({1: None}, 1, "no memory for 1"),
     ],
 )
 def test_number_is_doubled_while_faster(rates: dict[int, float | None], slots: int, why: str) -> None:
@@ -32,9 +32,9 @@ def test_number_is_doubled_while_faster(rates: dict[int, float | None], slots: i
 @pytest.mark.parametrize(
     ("took", "slots", "why"),
     [
-        ({8: 790.0}, 8, "the largest take 790 of 1,000 MiB"),
-        ({8: 900.0, 4: None, 2: 300.0}, 2, "the largest take 300 of 1,000 MiB"),
-        ({8: None, 4: None, 2: None, 1: 900.0}, 1, "one of the largest takes more than 80% of 1,000 MiB"),
+        ({8: 790.0}, 8, "with the largest configuration they need 790 of 1,000 MiB"),
+        ({8: 900.0, 4: None, 2: 300.0}, 2, "with the largest configuration they need 300 of 1,000 MiB"),
+        ({8: None, 4: None, 2: None, 1: 900.0}, 1, "one trial of the largest needs more than 80% of 1,000 MiB"),
     ],
 )
 def test_number_is_halved_until_the_largest_fit(took: dict[int, float | None], slots: int, why: str) -> None:

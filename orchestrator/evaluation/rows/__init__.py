@@ -1,0 +1,1 @@
+"""What the measured rows show: scores by class, slice and target, the worst rows, suspected labels."""

@@ -1,0 +1,1 @@
+"""Exports: plain PEFT folders, merged models, and GGUF files for llama.cpp."""
