@@ -29,7 +29,8 @@ scores, attention windows shorter than `data.max_length`, dynamic or long RoPE, 
 and functional dropout. `python -m orchestrator sweep FILE --dry-run` shows the engine of a model.
 
 The result of a row never depends on other rows of its batch. If a model depends on padding or on the longest row, only
-rows of equal length are measured together.
+rows of equal length are measured together. Classifiers of `t5gemma` and `t5gemma2` read the
+longest row of a batch without its last token, so they are refused before the first trial.
 """
 
 

@@ -1,5 +1,6 @@
 """Adapters as MLflow models: small, complete, logged once."""
 
+import math
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -52,8 +53,11 @@ def test_model_of_killed_process_is_replaced(trained: TrainedSweep, local_store:
     assert find_model(client, trained.store.experiment_id, card) is None
     folder = trained.adapters.folder(trained.store.records[0])
     assert folder is not None
+    card = replace(card, metrics={"odd": math.nan, "even": 2.0})
     logged = log_adapter(client, folder, card, trained.store.run_of(0), trained.store.experiment_id)
     assert models(trained, local_store)["0"] == logged != killed.model_id
+    metrics = client.get_logged_model(logged).metrics or ()
+    assert [metric.key for metric in metrics] == ["even"]  # MLflow's search takes NaN for 0
 
 
 def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location) -> None:

@@ -165,12 +165,6 @@ LORA_OPTIONS_OF_SOLO: Mapping[str, str] = {
     "ensure_weight_tying": "it ties trained weights, and a pack keeps each weight by itself",
 }
 """Options of LoRA trained by the solo engine, and the reason; a value equal to peft's default counts as absent."""
-_ADAMSS_OPTIONS = frozenset({
-    "r", "num_subspaces", "subspace_rank", "init_weights", "layers_to_transform", "layers_pattern",
-    "use_dynamic_rank", "svd_threshold", "random_seed",
-})  # fmt: skip
-"""The other fields belong to its callback (``use_asa``), and a checkpoint cannot hold the callback's state."""
-
 REFUSED: Mapping[str, str] = {
     "multitask_prompt_tuning": "its forward needs a task id for each row",
     "poly": "its forward needs a task id for each row",
@@ -178,6 +172,8 @@ REFUSED: Mapping[str, str] = {
     "shadow": "it replaces the inputs of the layers, and transformers' models fail on them",
     "adaption_prompt": "it adapts the attention of few models only, and not their heads",
     "cartridge": "it starts from the states of a long text, which objectives do not have",
+    "adamss": "peft builds its basis anew at each loading, and another rounding of the weights gives another basis",
+    "frod": "peft builds its basis anew at each loading, and another rounding of the weights gives another basis",
     "cpt": "it weights the loss by token types of prompts that objectives do not have",
 }
 """Methods of peft that cannot be trained here, and the reason."""
@@ -244,14 +240,12 @@ METHODS: Mapping[str, Method] = {
         fields={"rank": "target_r", "alpha": "lora_alpha", "dropout": "lora_dropout"},
         only=_ADALORA_OPTIONS,
     ),
-    "adamss": _method("adamss", _NONE, only=_ADAMSS_OPTIONS),
     "beft": _method("beft", _NONE),
     "boft": _method("boft", frozenset({"dropout"}), fields={"dropout": "boft_dropout"}, decays=False),
     "c3a": _method("c3a", _NONE),
     "deft": _ranked("deft", dropout="deft_dropout"),
     "delora": _ranked("delora"),
     "fourierft": _method("fourierft", _NONE),
-    "frod": _method("frod", frozenset({"dropout"}), fields={"dropout": "frod_dropout"}),
     "glora": _ranked("glora"),
     "gralora": _ranked("gralora", alpha="alpha", dropout="gralora_dropout"),
     "hira": _ranked("hira", dropout="hira_dropout"),

@@ -165,7 +165,7 @@ def _loaded(load: "Callable[..., PreTrainedModel]", folder: Path) -> "PeftModel"
 
     try:
         model: PeftModel = PeftModel.from_pretrained(load(device_map="meta"), str(folder))
-    except NotImplementedError:  # AdaLoRA, AdaMSS, FRoD and SHiRA compute with the weights
+    except NotImplementedError:  # AdaLoRA and SHiRA compute with the weights
         model = PeftModel.from_pretrained(load(), str(folder))
     return model
 

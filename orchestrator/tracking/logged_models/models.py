@@ -6,6 +6,7 @@ an adapter of a few megabytes, and loses the number of classes of the head.
 
 import json
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -96,6 +97,7 @@ def _log(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id: str, 
     metrics = [
         Metric(mlflow_key(key), value, measured_ms, card.samples, model_id=model.model_id, run_id=run_id)
         for key, value in card.metrics.items()
+        if not math.isnan(value)  # the search for models takes it for 0
     ]
     client.log_batch(run_id, metrics=metrics)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=card.samples)])

@@ -40,6 +40,8 @@ _HEADS = {
 }
 _BOTH_SIDES = {"bert-generation", "xlnet"}
 """Bidirectional model types without a head for masked language modelling."""
+_LONGEST_ROW_CUT = {"t5gemma", "t5gemma2"}
+"""Encoder-decoders whose classifiers read a row without its last token if it is the longest row of its batch."""
 _UNKNOWN_ROWS = 200
 """Number of rows checked for unknown tokens; these depend on the language of the data, not on single rows."""
 _MANY_UNKNOWN = 0.1
@@ -173,6 +175,11 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     _require_head(source, config, objective)
     classifies = objective.head.classifies
     by_end = objective.head is Head.SEQUENCE_CLASSIFICATION and config.is_encoder_decoder
+    if by_end and config.model_type in _LONGEST_ROW_CUT:
+        raise ModelError(
+            f"{source}: a {config.model_type} classifier reads the longest row of each batch without its last token, "
+            "so a row's answer depends on the rows beside it. Name an encoder, a decoder, or T5."
+        )
     with _refusing(source, "its tokenizer cannot be loaded"):
         tokenizer = load_tokenizer(source, classifies=classifies)
     _require_vocabulary(source, tokenizer)

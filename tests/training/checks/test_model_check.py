@@ -84,6 +84,11 @@ def tiny_codegen(folder: Path) -> Path:
     return tiny_family("codegen", Head.CAUSAL_LM, folder)
 
 
+def tiny_t5gemma(folder: Path) -> Path:
+    """Save a T5Gemma classifier with encoder and decoder."""
+    return tiny_family("t5gemma", Head.SEQUENCE_CLASSIFICATION, folder)
+
+
 configured = partial(changed, tiny_bert, "config.json")
 OUTSIDE = "has the id {0}, and the model's embedding has {1} rows .*resize_token_embeddings"
 
@@ -98,6 +103,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
         configured(lambda c: c.update(model_type="own", auto_map={"AutoConfig": "own.Config"})),
         CLASSES,
         "Its own code would have to run, which Loratory never does",
+    ),
+    "longest row without its end": (
+        tiny_t5gemma,
+        CLASSES,
+        "t5gemma classifier reads the longest row of each batch without",
     ),
     "no such head": (tiny_t5, CAUSAL, "transformers has no t5 model for causal language modelling, which tiny-causal"),
     "an encoder that writes": (tiny_bert, CAUSAL, "a bert model reads texts from both sides and would see the answers"),
