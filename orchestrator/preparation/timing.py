@@ -1,13 +1,16 @@
 """Time a few optimizer steps of a prepared sweep on this machine, to estimate the duration of its search."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.rows.selection import first_rows
+from orchestrator.training.engine import Engine, PackingEngine, TrialRun
 
 if TYPE_CHECKING:
     from orchestrator.preparation.prepared import PreparedSweep
@@ -20,18 +23,20 @@ _MEASURED_ROWS = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """The speed of one trial alone on this machine.
+    """The speed of trials on this machine.
 
     Attributes:
-        train_s: seconds for a training row.
-        measure_s: seconds for a row measured at a report.
+        together: number of trials trained at once.
+        train_s: seconds for a training row of one trial: its part of the time of all.
+        measure_s: the same for a row measured at a report.
     """
 
+    together: int
     train_s: float
     measure_s: float
 
     def search_s(self, prepared: "PreparedSweep", trials: int) -> float:
-        """Return the seconds of a search whose trials run one after another, each to its end.
+        """Return the seconds of a search whose trials run ``together`` at once, each to its end.
 
         Generated answers, confirmation and the measurement of the kept adapters come on top.
 
@@ -47,9 +52,11 @@ class Timing:
 
 
 def time_steps(prepared: "PreparedSweep") -> Timing | None:
-    """Train the smallest trial of a sweep for four optimizer steps in a temporary folder; return its speed.
+    """Train the smallest trials of a sweep for four optimizer steps in a temporary folder; return their speed.
 
-    None for a function, and for trials with several workers or DeepSpeed, which need processes of their own.
+    As many train at once as in the sweep. They train twice, and the second time counts: the first batch of each length
+    takes several times as long, because libraries prepare their kernels for it. None for a function, and for trials
+    with several workers or DeepSpeed, which need processes of their own.
 
     Raises:
         LoratoryError: the base model cannot be loaded or trained.
@@ -83,9 +90,37 @@ def time_steps(prepared: "PreparedSweep") -> Timing | None:
             row_digests={},
         )
         with closing(build_engine(short, few)) as engine:
-            run = engine.start(TrialTask(number=0, settings=settings, seed=0))
-            with closing(run):
-                run.advance(short.report_points[0])
-                metrics = run.advance(short.report_points[1]).metrics
+            resources, together = prepared.resources, 1
+            if isinstance(engine, PackingEngine):
+                together = engine.capacity(resources.parallel_trials, measure=resources.measured).slots
+            for first in (0, together):
+                tasks = [TrialTask(number=first + each, settings=settings, seed=each) for each in range(together)]
+                parts = _metrics(engine, tasks, short.report_points)
     measured = len(few.validation) + min(_MEASURED_ROWS, len(few.train))
-    return Timing(train_s=metrics["time/train_s"] / (step * STEPS), measure_s=metrics["time/eval_s"] / measured)
+    return Timing(
+        together=together,
+        train_s=median(part["time/train_s"] for part in parts) / (step * STEPS),
+        measure_s=median(part["time/eval_s"] for part in parts) / measured,
+    )
+
+
+def _metrics(engine: Engine, tasks: Sequence[TrialTask], points: Sequence[int]) -> list[Mapping[str, float]]:
+    """Train trials to the last report point, together if the engine packs; return the metrics of each there."""
+    runs = [engine.start(task) for task in tasks]
+    metrics: dict[TrialRun, Mapping[str, float]] = {}
+    for point in points:
+        waiting = dict.fromkeys(runs, point)
+        while waiting:
+            results = (
+                engine.step(waiting)
+                if isinstance(engine, PackingEngine)
+                else {run: run.advance(point) for run in waiting}
+            )
+            for run, result in results.items():
+                if isinstance(result, Exception):
+                    raise result
+                metrics[run] = result.metrics
+                del waiting[run]
+    for run in runs:
+        run.close()
+    return [*metrics.values()]

@@ -42,7 +42,7 @@ def test_answers_give_a_sweep_file_that_validates(invoke: Invoke, mails: Path, t
     assert "valid" in shown
     assert "a trial: " in shown
     time_line = next(line for line in shown.splitlines() if line.startswith("time: "))
-    assert re.match(r"time: about .* for 12 trials one after another, estimated from 3 optimizer steps on", time_line)
+    assert re.match(r"time: about .* for 12 trials, \d+ at once, estimated from 3 optimizer steps on", time_line)
     assert "; at most 30 min 00 s (budget.wall_time)" in time_line
 
 

@@ -178,9 +178,10 @@ def _estimate(prepared: "PreparedSweep", trials: int, limit_s: float | None) -> 
     seconds = timing.search_s(prepared, trials)
     answers = ", generated answers not counted" if prepared.engine_plan.generation is not None else ""
     ended = "; the limit may end the search before its last trial" if limit_s is not None and seconds > limit_s else ""
+    at_once = f"{timing.together} at once" if timing.together > 1 else "one after another"
     return (
-        f"about {words.duration(seconds)} for {trials} trials one after another, estimated from {STEPS} optimizer "
-        f"steps on this machine{answers} (packed trials and early stopping take less, a busy machine takes more){ended}"
+        f"about {words.duration(seconds)} for {trials} trials, {at_once}, estimated from {STEPS} optimizer steps on "
+        f"this machine{answers} (early stopping takes less, a busy machine takes more){ended}"
     )
 
 
