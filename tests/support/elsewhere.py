@@ -114,6 +114,15 @@ METHODS_ELSEWHERE = (
         tests=_each(_WORKERS, "FSDP2"),
     ),
     Covered(
+        subject="ZeRO 1, 2 and 3 in two workers, with and without offload",
+        what="the same losses and adapter as in one process, also after a resume; ZeRO 3 in a sweep through Ray Train",
+        tests=(
+            *_each(_WORKERS, "zero1", "zero2", "zero3", "offloaded"),
+            "tests/cluster/test_train_workers.py::test_zero_divides_the_trials_of_a_sweep",
+        ),
+        extra="deepspeed",
+    ),
+    Covered(
         subject="full fine-tuning",
         what="equal to plain transformers, resumed exactly, promoted, exported, served",
         tests=("tests/training/solo/test_full.py", "tests/test_full.py"),
@@ -152,8 +161,8 @@ FRAMEWORKS = (
     ),
     Covered(
         subject="TensorFlow (Keras)",
-        what="a function with LoRA layers learns and resumes exactly",
-        tests=("tests/training/function/test_keras.py",),
+        what="a function with LoRA layers in a sweep: learns, killed, resumed exactly, promoted",
+        tests=("tests/training/function/test_keras.py", "tests/e2e/test_keras_function.py"),
         extra="tensorflow",
     ),
 )

@@ -1,6 +1,7 @@
 """Sample sweeps and trials, and a sweep stored in a ledger of its own."""
 
 import dataclasses
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,6 +16,7 @@ from orchestrator.ledger import tables
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.tracking.runs.description import DataInput, SweepDescription
 
+ROOT = Path(__file__).parents[2]
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 START = 1_700_000_000.0
 
@@ -73,6 +75,7 @@ def sweep(name: str = "films", generation: int = 1, status: SweepStatus = SweepS
 def description(**changes: Any) -> SweepDescription:
     plain = SweepDescription(
         metric=ACCURACY,
+        code_dir=ROOT,
         fixed={"alpha": 32.0, "target_modules": "all-linear"},
         params={"objective": "sentiment", "model": "tiny", "budget.trials": 12},
         data=(DataInput(name="rows", context="training", source="rows.csv", digest="d" * 64, rows=40),),

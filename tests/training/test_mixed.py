@@ -79,7 +79,7 @@ def test_capacity_names_the_solo_trials(tmp_path: Path) -> None:
     )
     measured = engine.capacity(2, measure=True)
     assert measured.alone == capacity.alone
-    assert "train" in measured.why
+    assert "measured" in measured.why
     engine.close()
     engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, kinds[2]), TinyCausal()))
     capacity = engine.capacity(3, measure=True)

@@ -10,7 +10,6 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.goal import names_of
 from orchestrator.core.trials.row_measures import RowMeasures
 from orchestrator.core.trials.trial import TrialRecord
-from orchestrator.evaluation.forgetting import PREFIX
 from orchestrator.evaluation.measurement_file import (
     kept_general,
     kept_measurement,
@@ -59,8 +58,11 @@ def adapter_intervals(
             by_name = metric_intervals(measured.metrics, measured.rows, training_rows)
             found |= {f"{SHIFT}{name}/{each}": replace(item, of=f"rows of {name}") for each, item in by_name.items()}
     general = kept_general(sweep_dir, trial, metric)
-    if general is not None and not any(name.startswith(PREFIX) for name in used):
-        found |= forgetting_intervals(general.rows, [name for name in general.metrics if name.startswith(PREFIX)])
+    if general is not None:
+        from orchestrator.evaluation.forgetting import PREFIX  # status starts faster without numpy
+
+        if not any(name.startswith(PREFIX) for name in used):
+            found |= forgetting_intervals(general.rows, [name for name in general.metrics if name.startswith(PREFIX)])
     gap = None if GAP in used else _gap(sweep_dir, trial, metric)
     return found if gap is None else {**found, GAP: gap}
 

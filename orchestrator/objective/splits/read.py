@@ -40,7 +40,7 @@ def read_splits(
             reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out().items())
             if not reasons:
                 raise
-            raise DataError(f"{error}. Rows left out before: {reasons}.") from error
+            raise DataError(f"{str(error).removesuffix('.')}. Rows left out before: {reasons}.") from error
         shift, dropped = {}, dict(split.dropped)
         for name, source in plan.shift.items():
             rows = read(source, shift_columns(source, plan))

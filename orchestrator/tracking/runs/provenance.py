@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("loratory", "torch", "transformers", "peft", "datasets", "optuna", "ray", "mlflow")
+_TIMEOUT_S = 30
+"""``git describe --dirty`` reads every file of a fresh checkout, on a busy machine for many seconds."""
 
 
 def versions() -> dict[str, str]:
@@ -23,7 +25,7 @@ def commit(folder: Path | None) -> str | None:
     """Return the commit of the checkout in ``folder``, with ``-dirty`` if files differ; None without git."""
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None

@@ -77,7 +77,7 @@ def test_unusable_rows_are_counted_and_named(tmp_path: Path) -> None:
     assert sum(map(len, splits.by_name().values())) == 12
     assert sum(splits.summary.turns.values()) == len(splits.train)
     assert f"{rows}: 2 rows left out, no assistant turn: row 13, 17" in splits.summary.warnings
-    with pytest.raises(DataError, match=r"has 12 usable rows\. Rows left out before: no assistant turn 2, empty as"):
+    with pytest.raises(DataError, match=r"12 usable rows\. Lower data\.test .*\. Rows left out before: no assistant"):
         Chats().splits(DataPlan(source=rows, validation=10, test=10))
 
 
