@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.system.environment import program, usable_cores
+from orchestrator.core.system.environment import not_installed, program, usable_cores
 
 
 @pytest.fixture
@@ -67,6 +67,14 @@ def test_program_command_runs() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinities")
+def test_folder_of_a_removed_package_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "removed" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "there.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "pip install removed" in (not_installed("removed", "nf4") or "")
+    assert not_installed("there", "nf4") is None
+
+
 def test_only_usable_processors_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {1, 5, 6})
     assert usable_cores() == 3

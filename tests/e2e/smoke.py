@@ -4,7 +4,6 @@ A tiny random model of the same family takes the place of a shipped file's base 
 that need a package which is not installed are left out and named.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.core.data import Origin
 from orchestrator.stores import read_spec
 from tests.fakes.tiny_models import tiny_gpt2, tiny_roberta, tiny_t5
+from tests.needs import is_installed
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((*(ROOT / "sweeps").glob("*.yaml"), *(ROOT / "docs/examples").glob("*.yaml")))
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     """Run the files, all shipped ones by default; print each result with its time. Return the number of failures."""
     quiet_hugging_face()
     files = [Path(name).absolute() for name in arguments] or SHIPPED
-    ready = [file for file in files if importlib.util.find_spec(EXTRAS.get(file.stem, ("", "sys"))[1])]
+    ready = [file for file in files if is_installed(EXTRAS.get(file.stem, ("", "yaml"))[1])]
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="loratory-smoke-") as folder:
         options = [[*overrides(file, Path(folder))] for file in ready]

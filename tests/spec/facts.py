@@ -54,7 +54,7 @@ def objective_facts(ref: str) -> ObjectiveFacts:
 def pretend_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a package importable for ``find_spec``, without content."""
     module = types.ModuleType(package)
-    module.__spec__ = importlib.machinery.ModuleSpec(package, None)
+    module.__spec__ = importlib.machinery.ModuleSpec(package, None, origin="pretended")
     monkeypatch.setitem(sys.modules, package, module)
 
 

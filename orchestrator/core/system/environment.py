@@ -78,6 +78,7 @@ def usable_cores() -> int:
 
 def not_installed(package: str, needed_by: str) -> str | None:
     """Return a message with the install command if a package is missing, else None; nothing is imported."""
-    if importlib.util.find_spec(package) is not None:
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.origin is not None:  # a folder left behind by pip has no origin
         return None
     return f"{needed_by} needs a package that is not installed; install it with: pip install {package}"
