@@ -32,7 +32,7 @@ from orchestrator.core.system.disk import suspending
 from orchestrator.core.trials.row_measures import Measurement
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.training.checkpoints import trial_folder
-from orchestrator.training.engine import Capacity, Engine, PackingEngine, StepResult, TrialRun
+from orchestrator.training.engine import Capacity, Engine, PackingEngine, TrialRun, step_runs
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
 """Builds an engine; picklable, for calls in another process."""
@@ -175,7 +175,7 @@ class SlotHost:
             run = self._open(engine, assignment.task)
             wanted[run], numbers[run] = assignment.order.nominal_samples, number
         try:
-            results = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
+            results = step_runs(engine, wanted)
         except ObjectiveError as error:
             if self._reported or 0 not in numbers.values():
                 raise
@@ -202,14 +202,3 @@ class SlotHost:
                 self.release(number)
             self._runs[task.number] = engine.start(task)
         return self._runs[task.number]
-
-
-def _one_by_one(wanted: Mapping[TrialRun, int]) -> dict[TrialRun, StepResult]:
-    """Return the results of ``PackingEngine.step`` for a solo engine: one whole report per run."""
-    results: dict[TrialRun, StepResult] = {}
-    for run, samples in wanted.items():
-        try:
-            results[run] = run.advance(samples)
-        except (DivergedError, CutShortError) as error:
-            results[run] = error
-    return results

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.trials.settings import TrialSettings
 from orchestrator.core.trials.trial import TrialTask
 from orchestrator.objective.rows.selection import first_rows
-from orchestrator.training.engine import Engine, PackingEngine, TrialRun
+from orchestrator.training.engine import Engine, PackingEngine, TrialRun, step_runs
 
 if TYPE_CHECKING:
     from orchestrator.preparation.prepared import PreparedSweep
@@ -111,12 +111,7 @@ def _metrics(engine: Engine, tasks: Sequence[TrialTask], points: Sequence[int]) 
     for point in points:
         waiting = dict.fromkeys(runs, point)
         while waiting:
-            results = (
-                engine.step(waiting)
-                if isinstance(engine, PackingEngine)
-                else {run: run.advance(point) for run in waiting}
-            )
-            for run, result in results.items():
+            for run, result in step_runs(engine, waiting).items():
                 if isinstance(result, Exception):
                     raise result
                 metrics[run] = result.metrics

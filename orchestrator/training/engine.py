@@ -118,3 +118,16 @@ class PackingEngine(Engine, Protocol):
         Raises:
             ValueError: a trial does not report at its point.
         """
+
+
+def step_runs(engine: Engine, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, StepResult]:
+    """Return the results of ``PackingEngine.step``; an engine without it trains each run to one whole report."""
+    if isinstance(engine, PackingEngine):
+        return engine.step(wanted)
+    results: dict[TrialRun, StepResult] = {}
+    for run, samples in wanted.items():
+        try:
+            results[run] = run.advance(samples)
+        except (DivergedError, CutShortError) as error:
+            results[run] = error
+    return results
