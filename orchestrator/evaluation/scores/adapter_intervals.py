@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.goal import names_of
@@ -18,9 +17,6 @@ from orchestrator.evaluation.measurement_file import (
     shift_measurement,
 )
 from orchestrator.evaluation.scores.score_intervals import MetricInterval, metric_intervals
-
-if TYPE_CHECKING:
-    from orchestrator.statistics.intervals import Interval
 
 GAP = "gap/loss"
 SHIFT = "shift/"
@@ -48,23 +44,33 @@ def adapter_intervals(
         training_rows: number of rows of the trial's training; None: unknown.
     """
     found: dict[str, MetricInterval] = {}
-    tested, used = kept_measurement(sweep_dir, trial, metric), names_of(metric)
+    tested = kept_measurement(sweep_dir, trial, metric)
     if tested is not None:
         by_name = metric_intervals(tested.metrics, tested.rows, training_rows)
         found |= {f"test/{name}": each for name, each in by_name.items()}
     for name in shift_sets(trial.final):
         measured = shift_measurement(sweep_dir, trial, metric, name)
-        if measured is not None and not any(each.startswith(f"{SHIFT}{name}/") for each in used):
+        if measured is not None and not is_used(f"{SHIFT}{name}/", metric):
             by_name = metric_intervals(measured.metrics, measured.rows, training_rows)
             found |= {f"{SHIFT}{name}/{each}": replace(item, of=f"rows of {name}") for each, item in by_name.items()}
     general = kept_general(sweep_dir, trial, metric)
     if general is not None:
         from orchestrator.evaluation.forgetting import PREFIX  # status starts faster without numpy
 
-        if not any(name.startswith(PREFIX) for name in used):
+        if not is_used(PREFIX, metric):
             found |= forgetting_intervals(general.rows, [name for name in general.metrics if name.startswith(PREFIX)])
-    gap = None if GAP in used else _gap(sweep_dir, trial, metric)
+    gap = None if is_used(GAP, metric) else _gap(sweep_dir, trial, metric)
     return found if gap is None else {**found, GAP: gap}
+
+
+def is_used(name: str, metric: Metric) -> bool:
+    """Return whether the search chose by a metric, its constraints included.
+
+    Args:
+        name: name of the metric, or the start of the names of a group: ``shift/SET/``.
+        metric: the searched metric.
+    """
+    return any(each.startswith(name) if name.endswith("/") else each == name for each in names_of(metric))
 
 
 def shift_sets(names: Iterable[str]) -> tuple[str, ...]:
@@ -89,7 +95,7 @@ def drop_interval(
     """
     from orchestrator.statistics.intervals import difference_interval
 
-    ours, theirs = (_interval(value, limits) for value, limits in zip(values, (test, shift), strict=True))
+    ours, theirs = test.around(values[0]), shift.around(values[1])
     pair = (ours, theirs) if direction is Direction.MAXIMIZE else (theirs, ours)
     drop = difference_interval(*pair)
     known = test.seed_sd is not None and shift.seed_sd is not None
@@ -101,12 +107,6 @@ def drop_interval(
         seed_sd=math.hypot(test.seed_sd or 0.0, shift.seed_sd or 0.0) if known else None,
         beside=f" and {shift.samples}",
     )
-
-
-def _interval(value: float, limits: MetricInterval) -> "Interval":
-    from orchestrator.statistics.intervals import Interval
-
-    return Interval(value=value, low=limits.low, high=limits.high, level=limits.level)
 
 
 def _gap(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> MetricInterval | None:

@@ -63,6 +63,12 @@ class MetricInterval:
         """The measured rows, in words: ``1,500 test rows and 800 rows of tweets``."""
         return f"{self.rows:,} {self.of}{self.beside}"
 
+    def around(self, value: float) -> "Interval":
+        """Return the limits with the measured value."""
+        from orchestrator.statistics.intervals import Interval
+
+        return Interval(value=value, low=self.low, high=self.high, level=self.level)
+
     @property
     def sources(self) -> str:
         """The sources of noise in the interval, in words."""

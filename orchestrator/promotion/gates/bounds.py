@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.sweeps.gates import MetricBound
-from orchestrator.core.sweeps.goal import names_of
-from orchestrator.evaluation.scores.adapter_intervals import USED
+from orchestrator.evaluation.scores.adapter_intervals import SHIFT, USED, is_used
 from orchestrator.evaluation.scores.score_intervals import MetricInterval
 
 if TYPE_CHECKING:
@@ -57,9 +56,9 @@ def decide(value: float, bound: MetricBound, limits: MetricInterval | None, why:
     kept = low <= value <= high
     if limits is None or not math.isfinite(value):
         return Decision(passed=kept, interval=None, note=f"no interval: {why}")
-    from orchestrator.statistics.intervals import Interval, rows_for_bound
+    from orchestrator.statistics.intervals import rows_for_bound
 
-    interval = Interval(value=value, low=limits.low, high=limits.high, level=limits.level)
+    interval = limits.around(value)
     note = f"{100 * limits.level:.0f} % interval {limits.low:.4f} to {limits.high:.4f}, {limits.samples}"
     crossed = [each for each in (low, high) if limits.low <= each <= limits.high]
     if not crossed or value in (low, high):
@@ -91,7 +90,7 @@ def why_none(name: str, metric: Metric) -> str:
         metric: the searched metric.
     """
     split = name.rpartition("/")[0]
-    if any(each == name or (split.startswith("shift/") and each.startswith(f"{split}/")) for each in names_of(metric)):
+    if is_used(f"{split}/" if split.startswith(SHIFT) else name, metric):
         return USED
     if split == "val" or name.startswith("best_val_"):
         return CHOSEN

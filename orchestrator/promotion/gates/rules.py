@@ -10,7 +10,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.sweeps.gates import Gates, MetricBound
 from orchestrator.core.sweeps.goal import Goal
 from orchestrator.core.tasks.problem import Problem
-from orchestrator.evaluation.scores.adapter_intervals import drop_interval, shift_sets
+from orchestrator.evaluation.scores.adapter_intervals import GAP, drop_interval, shift_sets
 from orchestrator.evaluation.scores.score_intervals import MetricInterval
 from orchestrator.promotion.gates.bounds import CHOSEN, Decision, decide, why_none
 from orchestrator.tracking.runs.summary import OVERFIT_GAP
@@ -194,7 +194,7 @@ def check_metrics(
         intervals: their intervals, by name or summary name; None: there are none.
     """
     limits = intervals or {}
-    limits = {**limits, "gap/loss": limits[OVERFIT_GAP]} if OVERFIT_GAP in limits else limits
+    limits = {**limits, GAP: limits[OVERFIT_GAP]} if OVERFIT_GAP in limits else limits
     return tuple(_range(name, stored.get(name), bound, limits, metric) for name, bound in bounds.items())
 
 
@@ -272,7 +272,7 @@ def _gap(
     rule = f"overfit gap at most {most:g}"
     if gap is None:
         return _unmeasured("overfitting", rule, "no overfit gap was measured")
-    decision = decide(gap, MetricBound(max=most), limits.get(OVERFIT_GAP), why_none("gap/loss", metric))
+    decision = decide(gap, MetricBound(max=most), limits.get(OVERFIT_GAP), why_none(GAP, metric))
     detail = f"overfit gap {gap:.4f}, at most {most:g}"
     return _decided("overfitting", rule, gap, detail, decision, refuses=gates.binds("gap") or gates.strict)
 
@@ -303,7 +303,7 @@ def _memoriser(
         rule += f", or validation accuracy above chance at least {KEPT_SHARE:.0%} of that on training rows"
         detail += f", accuracy {known[0]:.4f} on training rows and {known[1]:.4f} on validation (chance {chance:.4f})"
     detail = f"a memoriser: {detail}" if caught else detail
-    interval = None if limits is None else decide(measured, MetricBound(max=gap), limits).interval
+    interval = None if limits is None or not math.isfinite(measured) else limits.around(measured)
     if interval is not None:
         detail += f" (95 % interval of the gap {interval.low:.4f} to {interval.high:.4f})"
     return GateResult(
