@@ -20,34 +20,31 @@ from rich.table import Table
 
 from benchmarks.search.quality import quality_of
 from benchmarks.search.task import read_task
-from orchestrator.core.metric import Metric
+from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.policy import Preferred
-from orchestrator.replay.table import TableTrial
+from orchestrator.replay.table import TableReport, TableTrial
 from orchestrator.replay.table_file import read_table
 
 Fact: TypeAlias = Callable[[TableTrial, Metric], float]
 """A value of a trial; the lowest one is preferred."""
 
 
-def _at_best(trial: TableTrial, metric: Metric, name: str) -> float:
-    best = trial.best(metric)
-    assert best is not None, "the trial has a value of the searched metric"
-    return best.metrics[name]
+VALIDATION_LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
 
 
-def _samples(trial: TableTrial, metric: Metric) -> float:
+def _best(trial: TableTrial, metric: Metric) -> TableReport:
     best = trial.best(metric)
-    assert best is not None, "the trial has a value of the searched metric"
-    return best.samples
+    assert best is not None, "the trial has a value of the metric"
+    return best
 
 
 FACTS: dict[str, Fact] = {
     "first by validation": lambda trial, metric: float(metric.sort_key(trial.score(metric))),
     f"{Preferred.RANK}": lambda trial, _metric: trial.settings.rank,
-    f"{Preferred.GAP}": lambda trial, metric: _at_best(trial, metric, "gap/loss"),
-    f"{Preferred.LOSS}": lambda trial, _metric: min(report.metrics["val/loss"] for report in trial.reports),
-    "loss at the best checkpoint": lambda trial, metric: _at_best(trial, metric, "val/loss"),
-    f"{Preferred.SAMPLES}": _samples,
+    f"{Preferred.GAP}": lambda trial, metric: _best(trial, metric).metrics["gap/loss"],
+    f"{Preferred.LOSS}": lambda trial, _metric: _best(trial, VALIDATION_LOSS).metrics["val/loss"],
+    "loss at the best checkpoint": lambda trial, metric: _best(trial, metric).metrics["val/loss"],
+    f"{Preferred.SAMPLES}": lambda trial, metric: _best(trial, metric).samples,
 }
 
 

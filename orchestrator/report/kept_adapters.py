@@ -1,13 +1,12 @@
 """The kept adapters on the test rows: intervals of their metrics, and the adapters that cannot be told apart."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.methods.catalogue import takers
-from orchestrator.core.metric import Metric
+from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweeps.policy import PREFER, Preferred
 from orchestrator.core.trials.ranking import of_the_search
 from orchestrator.core.trials.trial import TrialRecord
@@ -18,6 +17,7 @@ from orchestrator.evaluation.scores.score_intervals import MetricInterval, adapt
 if TYPE_CHECKING:
     from orchestrator.statistics.ties import Ties
 
+_VALIDATION_LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
 NO_CORRECTION = (
     "The trials were chosen by validation rows and the test rows are read once, so intervals need no correction"
 )
@@ -152,11 +152,10 @@ def _facts(members: Sequence[TrialRecord], metric: Metric) -> dict[int, dict[str
     found: dict[int, dict[str, float]] = {}
     for record in members:
         best, at_best = record.best(metric), record.at_best(metric)
-        losses = [report.metrics.get("val/loss", math.nan) for report in record.reports]
         values = {
             Preferred.RANK: float(record.settings.rank) if ranked else None,
             Preferred.GAP: at_best.get("gap/loss"),
-            Preferred.LOSS: min(filter(math.isfinite, losses), default=None),
+            Preferred.LOSS: record.score(_VALIDATION_LOSS),
             Preferred.SAMPLES: None if best is None else float(best.nominal_samples),
         }
         found[record.number] = {str(name): value for name, value in values.items() if value is not None}

@@ -267,8 +267,9 @@ def class_ids_of(examples: Sequence[Example]) -> list[int | None]:
 
 def lengths_of(examples: Sequence[Example]) -> list[int]:
     """Return the length of each example's input in tokens."""
-    name = "input_ids"
-    return examples.lengths(name) if isinstance(examples, EncodedRows) else [len(example[name]) for example in examples]
+    if isinstance(examples, EncodedRows):
+        return examples.lengths("input_ids")
+    return [len(example["input_ids"]) for example in examples]
 
 
 def sizes_of(examples: Sequence[Example]) -> list[int]:
